@@ -1,0 +1,37 @@
+/* The protobuf socket: answers other services and isoctl. Runs in the officer's loop. Roles come from the unix
+ * peer's uid and gids or the TLS peer's certificate; what each request needs stands in officer/access.h; a refusal is
+ * an answer, a ledger record and an event. */
+#ifndef ISOD_API_API_H
+#define ISOD_API_API_H
+
+#include "api.pb-c.h"
+#include "config/config.h"
+#include "officer/officer.h"
+
+#define API_CONNECTIONS_MAX 256
+#define API_OUTPUT_MAX      ((size_t)16 << 20) /* unread answers of one client; past it the client is closed */
+
+struct api;
+
+struct api_options {
+	const struct config *config;
+	struct event_base *base;
+	struct officer *officer;
+	/* Fills what only the shell knows (listeners, plugins, view, counters, rules) into a zeroed, initialised
+	 * status; strings and arrays are allocated, freed with isod__v1__status__free_unpacked. */
+	void (*status)(void *arg, Isod__V1__Status *status);
+	/* A request was refused: isod's own event. */
+	void (*refused)(void *arg, const Isod__V1__Refusal *refusal);
+	void *arg;
+};
+
+/* Binds the sockets. 0 and *ret, or -errno with `error`. */
+int api_open(const struct api_options *o, struct api **ret, char *error, size_t error_size);
+void api_close(struct api *a);
+
+/* The effects.incident of the fold: told to whoever watches. */
+void api_incident_changed(struct api *a, const Isod__V1__Incident *incident);
+/* Clients now, requests, refusals and the like, by name. */
+void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value), void *arg);
+
+#endif

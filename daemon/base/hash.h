@@ -1,0 +1,23 @@
+/* Checksums and digests: CRC32C (RFC 3720 appendix B.4) against torn and rotten records, SHA-256
+ * (FIPS 180-4) for the chain, HMAC-SHA256 (RFC 2104) for signatures. OpenSSL's where it has them. */
+#ifndef ISOD_BASE_HASH_H
+#define ISOD_BASE_HASH_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+
+#define SHA256_BYTES 32
+#define HEX_BYTES(n) (2 * (n) + 1)
+
+/* Continues `crc` (0 to begin) over `data`; uses the processor's instruction where there is one. */
+uint32_t crc32c(uint32_t crc, struct str data);
+
+/* The digest of the parts one after the other. */
+void sha256(const struct str *parts, size_t count, uint8_t out[static SHA256_BYTES]);
+void hmac_sha256(struct str key, struct str data, uint8_t out[static SHA256_BYTES]);
+
+/* Lower-case, terminated; `out` holds HEX_BYTES(n). Returns `out`. */
+char *hex_encode(const uint8_t *data, size_t n, char *out);
+
+#endif

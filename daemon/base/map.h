@@ -1,0 +1,50 @@
+/* A hash map from byte strings to pointers that remembers the order of insertion, so that walking it
+ * gives the same order on every machine whatever the hash seed (folded state depends on that). The seed
+ * is random per map: a peer cannot choose names that collide. Layout: a dense array of entries in
+ * insertion order and an index of 32-bit slots over it (Python's dict). */
+#ifndef ISOD_BASE_MAP_H
+#define ISOD_BASE_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+struct map_entry {
+	struct str key; /* the map's own copy; key.p == NULL marks a removed entry */
+	uint64_t hash;
+	void *value;
+};
+
+struct map {
+	struct map_entry *entries;
+	size_t used; /* entries in the array, removed ones included */
+	size_t count;
+	size_t cap;
+	uint32_t *index;
+	size_t index_size; /* power of two, 0 before the first insert */
+	uint64_t seed;
+};
+
+void map_init(struct map *m);
+/* Frees keys and tables; `free_value` (may be NULL) is called for each value in order. */
+void map_release(struct map *m, void (*free_value)(void *));
+
+/* The value, or NULL. */
+void *map_get(const struct map *m, struct str key);
+/* Copies the key; replaces the value of an existing key, which keeps its place. Returns the old value
+ * or NULL. `value` must not be NULL. */
+void *map_put(struct map *m, struct str key, void *value);
+/* Returns the removed value or NULL. */
+void *map_remove(struct map *m, struct str key);
+
+/* Walks in insertion order: start with *at = 0; NULL at the end. The current entry may be removed
+ * during a walk, others may not, nothing may be added. */
+const struct map_entry *map_next(const struct map *m, size_t *at);
+
+/* The seeded hash itself, for tables of one's own. */
+uint64_t map_hash(uint64_t seed, struct str key);
+/* A seed from the kernel's random source. */
+uint64_t map_seed(void);
+
+#endif

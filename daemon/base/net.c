@@ -1,0 +1,136 @@
+#include "base/net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+static int net_put_port(struct sockaddr_storage *sa, uint64_t port)
+{
+	if (port > 65535)
+		return -EINVAL;
+	if (sa->ss_family == AF_INET)
+		((struct sockaddr_in *)sa)->sin_port = htons((uint16_t)port);
+	else
+		((struct sockaddr_in6 *)sa)->sin6_port = htons((uint16_t)port);
+	return 0;
+}
+
+int net_parse(struct str text, struct sockaddr_storage *ret, socklen_t *ret_length)
+{
+	struct sockaddr_storage sa = {0};
+	char host[NET_TEXT_MAX];
+	size_t colon = text.n;
+	uint64_t port;
+
+	while (colon > 0 && text.p[colon - 1] != ':')
+		colon--;
+	if (colon == 0 || str_to_u64(str_skip(text, colon), &port) < 0)
+		return -EINVAL;
+	struct str name = str_head(text, colon - 1);
+	if (name.n >= 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
+		name = str_make(name.p + 1, name.n - 2);
+	else if (str_find(name, ':') >= 0)
+		return -EINVAL;
+	if (name.n == 0 || str_eq(name, STR("*")))
+		name = STR("::");
+	if (name.n >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, name.p, name.n);
+	host[name.n] = '\0';
+	if (inet_pton(AF_INET, host, &((struct sockaddr_in *)&sa)->sin_addr) == 1)
+		sa.ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, host, &((struct sockaddr_in6 *)&sa)->sin6_addr) == 1)
+		sa.ss_family = AF_INET6;
+	else
+		return -EINVAL;
+	if (net_put_port(&sa, port) < 0)
+		return -EINVAL;
+	*ret_length = sa.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	*ret = sa;
+	return 0;
+}
+
+/* The port in host order, or -1 for a family without one. */
+static int split(const struct sockaddr *sa, char out[static NET_TEXT_MAX], bool *ret_six)
+{
+	*ret_six = false;
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+		inet_ntop(AF_INET, &in->sin_addr, out, NET_TEXT_MAX);
+		return ntohs(in->sin_port);
+	}
+	if (sa->sa_family != AF_INET6) {
+		snprintf(out, NET_TEXT_MAX, "unix");
+		return -1;
+	}
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], out, NET_TEXT_MAX);
+	} else {
+		inet_ntop(AF_INET6, &in6->sin6_addr, out, NET_TEXT_MAX);
+		*ret_six = true;
+	}
+	return ntohs(in6->sin6_port);
+}
+
+char *net_host(const struct sockaddr *sa, char out[static NET_TEXT_MAX])
+{
+	bool six;
+	split(sa, out, &six);
+	return out;
+}
+
+char *net_text(const struct sockaddr *sa, char out[static NET_TEXT_MAX])
+{
+	char host[NET_TEXT_MAX];
+	bool six;
+	int port = split(sa, host, &six);
+
+	if (port < 0)
+		snprintf(out, NET_TEXT_MAX, "unix");
+	else
+		snprintf(out, NET_TEXT_MAX, six ? "[%.50s]:%d" : "%.50s:%d", host, port);
+	return out;
+}
+
+static int to_binary(struct str s, struct in6_addr *ret)
+{
+	char text[NET_TEXT_MAX];
+
+	if (s.n == 0 || s.n >= sizeof(text))
+		return AF_UNSPEC;
+	memcpy(text, s.p, s.n);
+	text[s.n] = '\0';
+	if (inet_pton(AF_INET, text, ret) == 1)
+		return AF_INET;
+	return inet_pton(AF_INET6, text, ret) == 1 ? AF_INET6 : AF_UNSPEC;
+}
+
+bool net_is_address(struct str s, char *out)
+{
+	struct in6_addr a = {0};
+	int family = to_binary(s, &a);
+
+	if (family == AF_UNSPEC)
+		return false;
+	if (out && family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a))
+		inet_ntop(AF_INET, &a.s6_addr[12], out, NET_TEXT_MAX);
+	else if (out)
+		inet_ntop(family, &a, out, NET_TEXT_MAX);
+	return true;
+}
+
+bool net_is_local(struct str s)
+{
+	struct in6_addr a = {0};
+	int family = to_binary(s, &a);
+
+	if (family == AF_INET)
+		return a.s6_addr[0] == 127 || ((const struct in_addr *)&a)->s_addr == INADDR_ANY;
+	if (family != AF_INET6)
+		return false;
+	if (IN6_IS_ADDR_V4MAPPED(&a))
+		return a.s6_addr[12] == 127;
+	return IN6_IS_ADDR_LOOPBACK(&a) || IN6_IS_ADDR_UNSPECIFIED(&a);
+}

@@ -1,0 +1,162 @@
+#include "base/str.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <strings.h>
+
+#include "base/mem.h"
+
+#define DISTANCE_MAX 64 /* option and key names are far shorter; bounds the quadratic table */
+
+bool str_ieq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
+}
+
+struct str str_trim(struct str s)
+{
+	while (s.n && isspace((unsigned char)s.p[0]))
+		s = str_skip(s, 1);
+	while (s.n && isspace((unsigned char)s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+ptrdiff_t str_find(struct str s, char c)
+{
+	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+	return at ? at - s.p : -1;
+}
+
+ptrdiff_t str_search(struct str s, struct str needle)
+{
+	if (needle.n == 0)
+		return 0;
+	const char *at = s.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
+	return at ? at - s.p : -1;
+}
+
+struct str str_split(struct str *rest, char c)
+{
+	ptrdiff_t at = str_find(*rest, c);
+	struct str head = *rest;
+
+	if (at < 0) {
+		*rest = STR_NONE;
+		return head;
+	}
+	head.n = (size_t)at;
+	*rest = str_skip(*rest, (size_t)at + 1);
+	return head;
+}
+
+int str_to_u64(struct str s, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (s.n == 0)
+		return -EINVAL;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return -EINVAL;
+		if (__builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v))
+			return -ERANGE;
+	}
+	*ret = v;
+	return 0;
+}
+
+int str_to_i64(struct str s, int64_t *ret)
+{
+	bool negative = s.n && s.p[0] == '-';
+	uint64_t v;
+	int r = str_to_u64(negative ? str_skip(s, 1) : s, &v);
+
+	if (r < 0)
+		return r;
+	if (v > (uint64_t)INT64_MAX)
+		return -ERANGE;
+	*ret = negative ? -(int64_t)v : (int64_t)v;
+	return 0;
+}
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+#define SECOND_NS 1000000000ULL
+
+static const struct unit duration_units[] = {
+        {"", SECOND_NS},
+        {"ms", 1000000ULL},
+        {"s", SECOND_NS},
+        {"m", 60 * SECOND_NS},
+        {"h", 3600 * SECOND_NS},
+        {"d", 86400 * SECOND_NS},
+        {"w", 7 * 86400 * SECOND_NS},
+        {"M", 30 * 86400 * SECOND_NS},
+        {"y", 365 * 86400 * SECOND_NS},
+};
+
+static const struct unit size_units[] = {
+        {"", 1},           {"k", 1ULL << 10}, {"K", 1ULL << 10}, {"KiB", 1ULL << 10},
+        {"m", 1ULL << 20}, {"M", 1ULL << 20}, {"MiB", 1ULL << 20}, {"g", 1ULL << 30},
+        {"G", 1ULL << 30}, {"GiB", 1ULL << 30}, {"T", 1ULL << 40}, {"TiB", 1ULL << 40},
+};
+
+static int to_units(struct str s, const struct unit *units, size_t count, uint64_t *ret)
+{
+	size_t digits = 0;
+	uint64_t v;
+
+	while (digits < s.n && isdigit((unsigned char)s.p[digits]))
+		digits++;
+	int r = str_to_u64(str_head(s, digits), &v);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		if (!str_eq(str_skip(s, digits), str_of(units[i].name)))
+			continue;
+		if (__builtin_mul_overflow(v, units[i].factor, &v))
+			return -ERANGE;
+		*ret = v;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int str_to_duration(struct str s, uint64_t *ret_ns)
+{
+	return to_units(s, duration_units, ARRAY_LEN(duration_units), ret_ns);
+}
+
+int str_to_size(struct str s, uint64_t *ret_bytes)
+{
+	return to_units(s, size_units, ARRAY_LEN(size_units), ret_bytes);
+}
+
+size_t str_distance(struct str a, struct str b)
+{
+	size_t row[DISTANCE_MAX + 1];
+
+	if (a.n > DISTANCE_MAX || b.n > DISTANCE_MAX)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= b.n; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a.n; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= b.n; j++) {
+			size_t best = diagonal + (a.p[i - 1] != b.p[j - 1]);
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diagonal = row[j];
+			row[j] = best;
+		}
+	}
+	return row[b.n];
+}

@@ -1,0 +1,86 @@
+/* A slice of bytes owned by somebody else: pointer and length, not terminated. Frames, fields and
+ * patterns are slices of the buffer they came in. */
+#ifndef ISOD_BASE_STR_H
+#define ISOD_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct str {
+	const char *p;
+	size_t n;
+};
+
+#define STR(literal)  ((struct str){(literal), sizeof(literal) - 1})
+#define STR_NONE      ((struct str){NULL, 0})
+/* For printf("%.*s", STR_FMT(s)). */
+#define STR_FMT(s)    (int)(s).n, (s).p ? (s).p : ""
+
+static inline struct str str_of(const char *s)
+{
+	return (struct str){s, s ? strlen(s) : 0};
+}
+
+static inline struct str str_make(const char *p, size_t n)
+{
+	return (struct str){p, n};
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool str_starts(struct str s, struct str prefix)
+{
+	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+
+static inline bool str_ends(struct str s, struct str suffix)
+{
+	return s.n >= suffix.n &&
+	       (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+}
+
+/* The rest of `s` after its first `n` bytes (all of it if shorter). */
+static inline struct str str_skip(struct str s, size_t n)
+{
+	if (n > s.n)
+		n = s.n;
+	return (struct str){s.p + n, s.n - n};
+}
+
+static inline struct str str_head(struct str s, size_t n)
+{
+	return (struct str){s.p, n < s.n ? n : s.n};
+}
+
+/* ASCII only: letters A-Z and a-z compare equal. */
+bool str_ieq(struct str a, struct str b);
+/* Without ASCII white space at both ends. */
+struct str str_trim(struct str s);
+/* Index of the first `c`, or -1. */
+ptrdiff_t str_find(struct str s, char c);
+/* Index of the first `needle`, or -1; an empty needle is found at 0. */
+ptrdiff_t str_search(struct str s, struct str needle);
+/* Cuts `*rest` at the first `c`: returns what stood before it and leaves what stands after it.
+ * Without a `c` the whole is returned and `*rest` becomes STR_NONE (p == NULL). */
+struct str str_split(struct str *rest, char c);
+
+/* Decimal digits only, the whole slice. Return 0, -EINVAL or -ERANGE; *ret untouched on error. */
+int str_to_u64(struct str s, uint64_t *ret);
+int str_to_i64(struct str s, int64_t *ret);
+
+/* "90s", "15m", "2h", "7d", "1w", "500ms", Sigma's "1M" (30 days) and "1y" (365 days); a bare number
+ * is seconds. In nanoseconds. Return 0, -EINVAL or -ERANGE. */
+int str_to_duration(struct str s, uint64_t *ret_ns);
+/* "64k", "64KiB", "1M", "2GiB", bare bytes (powers of 1024). Return 0, -EINVAL or -ERANGE. */
+int str_to_size(struct str s, uint64_t *ret_bytes);
+
+/* Number of single-character edits between two short words (Levenshtein), for "did you mean".
+ * Words longer than 64 bytes count as far apart (SIZE_MAX). */
+size_t str_distance(struct str a, struct str b);
+
+#endif

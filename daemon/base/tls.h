@@ -1,0 +1,65 @@
+/* TLS through OpenSSL 3: the one place that sees it (besides base/hash.c). Listeners, the API, the Redis
+ * client and isoctl share it. RFC 8446 and RFC 5246; RFC 9325 for the defaults: TLS 1.2 and 1.3 only, forward
+ * secrecy and AEAD only, no compression, no renegotiation, no session tickets (a client that writes and closes
+ * would leave them unread and its kernel would reset what is still in our receive queue). */
+#ifndef ISOD_BASE_TLS_H
+#define ISOD_BASE_TLS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/str.h"
+
+struct bufferevent;
+struct event_base;
+struct tls_context; /* settings and certificates, shared read-only by connections and threads */
+struct tls;         /* one connection */
+
+enum tls_peer_check {
+	TLS_PEER_NONE,     /* ask for no certificate */
+	TLS_PEER_OPTIONAL, /* verify one if it is shown */
+	TLS_PEER_REQUIRED,
+};
+
+struct tls_settings {
+	const char *certificate; /* PEM chain; a client may have none */
+	const char *key;         /* PEM */
+	const char *ca;          /* PEM bundle that peers are verified against; NULL on a client: the system's */
+	enum tls_peer_check peers; /* of a server; a client always verifies unless `insecure` */
+	bool insecure;           /* client only: do not verify (for tests and first steps) */
+};
+
+/* *ret is freed with tls_context_unref. On failure -EINVAL (or -ENOENT …) and the reason, with the file it
+ * is about, in `error`. */
+int tls_context_new(bool server, const struct tls_settings *settings, struct tls_context **ret, char *error,
+                    size_t error_size);
+struct tls_context *tls_context_ref(struct tls_context *c);
+struct tls_context *tls_context_unref(struct tls_context *c); /* NULL is allowed; returns NULL */
+
+/* A connection on a non-blocking socket, which it does not own. Never NULL. `name` (client): the host name or
+ * address to verify and to send as SNI; NULL for a server. */
+struct tls *tls_new(struct tls_context *c, int fd, const char *name);
+/* Sends close_notify if the handshake was finished, without waiting. NULL is allowed. */
+void tls_free(struct tls *t);
+
+/* Each returns: 0 done / n > 0 bytes; -EAGAIN (tls_wants tells for what); -EPIPE when the peer has closed in
+ * order (close_notify); -ECONNRESET when it closed without; -EPROTO for a TLS error (tls_error tells). */
+int tls_handshake(struct tls *t);
+ssize_t tls_read(struct tls *t, void *p, size_t n);
+ssize_t tls_write(struct tls *t, const void *p, size_t n);
+/* EV_READ or EV_WRITE (libevent's bits): what the last -EAGAIN waits for. */
+short tls_wants(const struct tls *t);
+/* What went wrong, in words, terminated; "" if nothing. Valid until the next call on `t`. */
+const char *tls_error(const struct tls *t);
+
+/* The verified peer certificate's common name (or first SAN), into `out`; false when there was none. */
+bool tls_peer_name(const struct tls *t, char *out, size_t size);
+
+/* The same behind a bufferevent (it owns `fd` and is freed with bufferevent_free), for connections that are
+ * not on the hot path. After BEV_EVENT_CONNECTED the peer's name is tls_bufferevent_peer. */
+struct bufferevent *tls_bufferevent(struct event_base *base, struct tls_context *c, int fd, bool server,
+                                    const char *name);
+bool tls_bufferevent_peer(struct bufferevent *bev, char *out, size_t size);
+const char *tls_bufferevent_error(struct bufferevent *bev, char *out, size_t size);
+
+#endif

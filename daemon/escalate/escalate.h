@@ -1,0 +1,38 @@
+/* Plugin processes: started from conf/escalation.yaml, spoken to over their standard input and output
+ * (proto/plugin.proto), watched, restarted with back-off. A plugin that hangs, crashes or talks nonsense costs an
+ * attempt of the alerts it had and nothing else. Runs in the officer's loop; every pipe is non-blocking and capped. */
+#ifndef ISOD_ESCALATE_ESCALATE_H
+#define ISOD_ESCALATE_ESCALATE_H
+
+#include "api.pb-c.h"
+#include "config/config.h"
+
+#define ESCALATE_QUEUE_MAX   1000              /* alerts waiting for one plugin; past it: answered RETRY at once */
+#define ESCALATE_MESSAGE_MAX ((size_t)1 << 20) /* bytes of one message either way */
+
+struct event_base;
+struct escalate;
+
+struct escalate_options {
+	const struct config *config;
+	struct event_base *base;
+	/* What came of an attempt: becomes a PluginResult record. */
+	void (*result)(void *arg, const Isod__V1__PluginResult *result);
+	/* A plugin died, hung, broke the protocol or refused its options, for isod's own events. */
+	void (*trouble)(void *arg, const char *plugin, const char *what);
+	void *arg;
+};
+
+/* Starts every configured plugin. 0 and *ret, -errno with `error` when a program does not exist. */
+int escalate_open(const struct escalate_options *o, struct escalate **ret, char *error, size_t error_size);
+/* Closes the plugins' input, waits at most 2 s for them to end, then kills them. */
+void escalate_close(struct escalate *e);
+
+/* The effects.notify of the fold: hands one attempt to its plugin. The answer comes through options.result,
+ * always exactly once, never from inside this call. */
+void escalate_send(struct escalate *e, const Isod__V1__Notification *n, const Isod__V1__Incident *incident);
+
+/* *ret_statuses: to be freed each with isod__v1__plugin_status__free_unpacked, the array with free(). */
+void escalate_status(const struct escalate *e, Isod__V1__PluginStatus ***ret_statuses, size_t *ret_count);
+
+#endif

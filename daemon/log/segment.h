@@ -1,0 +1,106 @@
+/* The file format of both append-only logs, evidence and ledger: a folder of segment files.
+ *
+ * A segment is named by the sequence of its first record, 20 decimal digits and ".log". All numbers are
+ * little-endian. It begins with a header of 64 bytes:
+ *
+ *   offset size
+ *        0    8  "ISODLOG1"
+ *        8    4  kind: 1 evidence, 2 ledger
+ *       12    4  flags: 0
+ *       16    8  sequence of the first record
+ *       24   32  chain value before the first record (SHA-256; zeros for a log's very first segment)
+ *       56    4  0
+ *       60    4  CRC32C of bytes 0-59
+ *
+ * Records follow without gaps:
+ *
+ *        0    4  length n of the body
+ *        4    4  CRC32C of everything of this record but this field
+ *        8    8  sequence: one more than the record before
+ *       16    8  time, ns since 1970 UTC
+ *       24    n  body
+ *     24+n   32  ledger only: chain value = SHA-256(chain value before ‖ bytes 8 … 24+n)
+ *
+ * The ledger is chained record by record, so that the first changed one can be named. Evidence is chained once per
+ * commit by a seal: a record with bit 31 of its length set, whose body is the 32-byte chain value =
+ * SHA-256(chain value before ‖ all bytes since the last seal), and whose sequence is that of the last record before
+ * it (a seal uses up no sequence).
+ *
+ * A torn tail (a record cut short or with a wrong CRC, with nothing whole behind it) is what a crash leaves: it is
+ * cut off at open, with a message. A wrong CRC with whole records behind it is damage: open fails with -EBADMSG and
+ * says where. */
+#ifndef ISOD_LOG_SEGMENT_H
+#define ISOD_LOG_SEGMENT_H
+
+#include "base/buf.h"
+#include "base/hash.h"
+
+#define SEGMENT_HEADER_BYTES 64
+#define RECORD_HEADER_BYTES  24
+#define RECORD_BODY_MAX      ((size_t)16 << 20) /* a 64 KiB frame, a settings record: far below */
+
+enum segment_kind { SEGMENT_EVIDENCE = 1, SEGMENT_LEDGER = 2 };
+
+struct record {
+	uint64_t sequence;
+	uint64_t time_ns;
+	struct str body; /* points into the reader's buffer, valid until the next read */
+};
+
+/* ---- writing: one writer per log ---- */
+struct segment_log;
+
+struct segment_options {
+	enum segment_kind kind;
+	uint64_t segment_bytes; /* a new segment is begun past this size */
+};
+
+/* Opens or creates the log in folder `dir`, repairs a torn tail, positions after the last record.
+ * 0 and *ret; -EBADMSG (damage), -errno. `error` says what and where. */
+int segment_open(const char *dir, const struct segment_options *options, struct segment_log **ret,
+                 char *error, size_t error_size);
+/* Flushes, syncs and closes. NULL is allowed. */
+void segment_close(struct segment_log *l);
+
+/* The sequence the next record will get (the first one ever is 1). */
+uint64_t segment_next(const struct segment_log *l);
+/* Makes the next record's sequence at least `sequence` (evidence lost in a power cut must not be re-used). A gap is
+ * only possible at a segment's start: a new segment is begun. 0 or -errno. */
+int segment_skip_to(struct segment_log *l, uint64_t sequence);
+/* The chain value after the last sealed or chained record. */
+const uint8_t *segment_chain(const struct segment_log *l);
+
+/* Appends to the buffer in memory: the body is the parts one after the other. Returns the record's sequence.
+ * The caller keeps bodies under RECORD_BODY_MAX. */
+uint64_t segment_append(struct segment_log *l, uint64_t time_ns, const struct str *parts, size_t count);
+/* Bytes appended and not yet written. */
+size_t segment_pending(const struct segment_log *l);
+/* write(2)s what is pending: it survives the process's death. 0 or -errno, then what is pending stays pending and
+ * the call can be repeated. */
+int segment_flush(struct segment_log *l);
+/* segment_flush, and for evidence a seal, and fdatasync(2): it survives power loss. 0 or -errno. */
+int segment_sync(struct segment_log *l);
+
+/* ---- reading: any number of readers, also of a log that is being written ---- */
+struct segment_reader;
+
+/* Begins at the first record with sequence >= `from`. 0 and *ret, or -errno; `error` says what and where. */
+int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from, struct segment_reader **ret,
+                        char *error, size_t error_size);
+void segment_reader_close(struct segment_reader *r);
+/* 1 and *ret; 0 at the end; -EBADMSG with `error` naming file, offset and sequence. */
+int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size);
+
+struct segment_report {
+	uint64_t records, segments, bytes;
+	uint64_t first, last;             /* sequences */
+	uint64_t torn_bytes;              /* an unfinished tail: no damage */
+	uint8_t chain[SHA256_BYTES];      /* the head */
+	char error[512];                  /* the first bad record, "" if none */
+};
+
+/* Reads the whole log and proves CRCs, sequences and the chain across segments. 0 when sound, -EBADMSG with
+ * report->error, or -errno. Writes nothing. */
+int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret);
+
+#endif

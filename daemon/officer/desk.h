@@ -1,0 +1,30 @@
+/* What every desk shares. A desk is a pure state machine over ledger records: no clock, no random number, no
+ * socket, no file; time comes in on the record. Each has init, release, on_record, on_clock and queries. */
+#ifndef ISOD_OFFICER_DESK_H
+#define ISOD_OFFICER_DESK_H
+
+#include "base/map.h"
+#include "ledger.pb-c.h"
+#include "officer/effects.h"
+
+/* One step of the fold, as each desk sees it. */
+struct step {
+	uint64_t sequence;
+	uint64_t time_ns;                /* the record's time: the only "now" there is */
+	const Isod__V1__Record *record;
+	const Isod__V1__Settings *settings; /* never NULL */
+	const struct effects *effects;   /* never NULL; members may be NULL */
+};
+
+/* "KIND:NAME" (user:alice@web1, host:web1, address:192.0.2.1): the key of an entity everywhere. Into `out`,
+ * terminated, cut to fit. Returns the slice. */
+#define ENTITY_KEY_MAX 320
+struct str entity_key(const Isod__V1__Entity *e, char out[static ENTITY_KEY_MAX]);
+
+void step_dirty(const struct step *s, enum view_kind kind, struct str key);
+void step_dirty_id(const struct step *s, enum view_kind kind, uint64_t id);
+
+/* A time that never comes: what next_deadline functions answer when nothing is due. */
+#define NEVER UINT64_MAX
+
+#endif

@@ -1,0 +1,43 @@
+/* The incident desk: groups matches into incidents and keeps their life cycle (NIST SP 800-61).
+ *
+ * A match joins the open incident that changed within settings.incident_window and shares its strongest entity:
+ * the source address; else, when it tells none (or told of no failure), the user on that host; else, when it names
+ * no user either, the host. Past INCIDENTS_PER_RULE open incidents that one rule began, its further matches fold into
+ * one storm incident with a count. Matches below settings.incident_open_level join but never open. */
+#ifndef ISOD_OFFICER_INCIDENT_H
+#define ISOD_OFFICER_INCIDENT_H
+
+#include <stdbool.h>
+
+#include "officer/desk.h"
+
+#define INCIDENT_TIMELINE_MAX 500  /* entries kept of one incident; the rest is counted */
+#define INCIDENT_EVIDENCE_MAX 1000 /* references kept of one incident; the rest is counted */
+#define INCIDENT_ENTITIES_MAX 200
+#define INCIDENTS_PER_RULE    50   /* open at once from one rule before it counts as a storm */
+
+struct incident_desk {
+	Isod__V1__Incident **items; /* by id: items[0] has id 1; never removed */
+	size_t count, cap;
+	size_t open;
+	struct map by_entity;       /* entity_key → the latest incident with it, as (void *)(id) */
+	struct map by_rule;         /* rule id → struct incident_rule */
+};
+
+void incident_init(struct incident_desk *d);
+void incident_release(struct incident_desk *d);
+/* A match that is not silent, or one that a correlation produced. Returns the incident it went to, or NULL when it
+ * opened and joined none. *ret_reason: "opened", "severity raised to high" or NULL when there is nothing to tell. */
+const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struct step *s,
+                                            const Isod__V1__Match *m, const char **ret_reason);
+/* Acknowledge and close. The incident, or NULL when the command does not apply to its state. */
+const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const struct step *s,
+                                              const Isod__V1__Command *c);
+
+/* NULL when there is none. Valid until the next step. */
+const Isod__V1__Incident *incident_get(const struct incident_desk *d, uint64_t id);
+bool incident_is_open(const Isod__V1__Incident *i);
+/* 0, or why an operator's command would not be taken: -ENOENT, -EALREADY (closed, or acknowledged before). */
+int incident_check(const struct incident_desk *d, const Isod__V1__Command *c);
+
+#endif

@@ -1,0 +1,41 @@
+/* The officer's shell: takes records from the inbox and from commands, appends them to the ledger in batches, folds
+ * them into the state, and runs the effects once the batch is durable. One thread; owns state and ledger. */
+#ifndef ISOD_OFFICER_OFFICER_H
+#define ISOD_OFFICER_OFFICER_H
+
+#include "log/ledger.h"
+#include "officer/inbox.h"
+#include "officer/state.h"
+
+struct event_base;
+struct officer;
+
+struct officer_options {
+	const char *ledger_dir;
+	uint64_t segment_bytes;
+	struct event_base *base;      /* the loop it runs in */
+	struct inbox *inbox;
+	struct effects effects;       /* what to do in the world; arg is the caller's */
+	/* The ledger cannot be written (disk full, EIO): called once when it begins and once when it ends. */
+	void (*stalled)(void *arg, bool stalled);
+};
+
+/* Opens the ledger and folds it. 0 and *ret, or -errno with the reason in `error`. */
+int officer_open(const struct officer_options *o, struct officer **ret, char *error, size_t error_size);
+void officer_close(struct officer *o);
+
+/* Begins to take from the inbox: writes Started, and Settings if they differ from the ledger's. */
+void officer_start(struct officer *o, const Isod__V1__Started *started, const Isod__V1__Settings *settings);
+
+const struct state *officer_state(const struct officer *o);
+/* The chain's head after the last durable record. */
+const uint8_t *officer_head(const struct officer *o);
+
+/* Appends a record of the shell's own (command, plugin result, refusal), folds it and makes it durable before
+ * returning. 0, or -errno when the ledger cannot be written (then nothing was changed). */
+int officer_record(struct officer *o, const Isod__V1__Record *record);
+
+/* Takes everything that is in the inbox now and makes it durable: at stop, after the workers have ended. */
+void officer_drain(struct officer *o);
+
+#endif

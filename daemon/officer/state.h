@@ -1,0 +1,51 @@
+/* state = fold(ledger). Everything the officer knows, and the one function that changes it. */
+#ifndef ISOD_OFFICER_STATE_H
+#define ISOD_OFFICER_STATE_H
+
+#include "officer/access.h"
+#include "officer/architecture.h"
+#include "officer/correlate.h"
+#include "officer/improvement.h"
+#include "officer/incident.h"
+#include "officer/reporting.h"
+#include "officer/risk.h"
+
+/* What is known of one worker's evidence: counted up to `upto`; the matches past it that are already in the ledger
+ * (as "N/RULE"), so that re-detection after a crash counts none twice. */
+struct cursor {
+	uint64_t upto;
+	uint64_t seen_max; /* the highest evidence sequence in the ledger, counted or matched */
+	struct map matched;
+};
+
+struct state {
+	uint64_t sequence; /* of the last record applied */
+	uint64_t time_ns;
+	uint64_t matches;
+	uint64_t started_ns; /* of the last Started */
+	Isod__V1__Settings *settings;
+	struct cursor *cursors; /* by worker */
+	size_t cursor_count;
+	struct correlate *correlate;
+	struct incident_desk incident;
+	struct risk_desk risk;
+	struct architecture_desk architecture;
+	struct improvement_desk improvement;
+	struct reporting_desk reporting;
+	struct access_desk access;
+};
+
+void state_init(struct state *s);
+void state_release(struct state *s);
+
+/* Applies one record. `effects` may be NULL (replay). */
+void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns, const Isod__V1__Record *record,
+                 const struct effects *effects);
+
+/* When something is due even if nothing happens, or NEVER: a Tick record is wanted then. */
+uint64_t state_next_deadline(const struct state *s);
+
+/* True if the ledger holds this match already (by worker, evidence sequence, rule). */
+bool state_has_match(const struct state *s, const Isod__V1__Match *m);
+
+#endif

@@ -1,0 +1,19 @@
+/* Which rules hold for an event. One matcher per thread. This is the plain tree evaluator: it tries every rule
+ * whose log source fits, selection by selection, exactly as the specification reads. */
+#ifndef ISOD_SIGMA_MATCH_H
+#define ISOD_SIGMA_MATCH_H
+
+#include "sigma/rules.h"
+
+struct matcher;
+
+/* `rules` must outlive it. */
+struct matcher *matcher_new(const struct ruleset *rules);
+void matcher_free(struct matcher *m);
+
+/* Tries the rules for which the event's log sources fit. *ret_hits: the rules that hold, in the set's order,
+ * valid until the next call. Returns how many. */
+size_t matcher_run(struct matcher *m, const struct event *e, const struct logsource_set *sources,
+                   const struct rule *const **ret_hits);
+
+#endif
