@@ -19,14 +19,16 @@ struct isoctl_command {
 	const char *family, *verb; /* verb NULL: the family has none ("status") */
 	const char *arguments;     /* for usage */
 	const char *help;
-	int (*run)(const struct isoctl *ctl, int argc, char **argv); /* argv[0] is the first argument */
+	int (*run)(const struct isoctl *ctl, int argc,
+	           char **argv); /* argv[0] is the first argument */
 };
 
 /* Each ends with an entry whose family is NULL. */
 extern const struct isoctl_command isoctl_rules_commands[];
 extern const struct isoctl_command isoctl_ledger_commands[];
 extern const struct isoctl_command isoctl_send_commands[];
-extern const struct isoctl_command isoctl_query_commands[]; /* status, incidents, risk, metrics, watch … */
+extern const struct isoctl_command
+	isoctl_query_commands[]; /* status, incidents, risk, metrics, watch … */
 
 /* Prints the command's usage to stderr; returns 2. */
 int isoctl_usage(const struct isoctl_command *c);

@@ -9,7 +9,8 @@
 #include "officer/officer.h"
 
 #define API_CONNECTIONS_MAX 256
-#define API_OUTPUT_MAX      ((size_t)16 << 20) /* unread answers of one client; past it the client is closed */
+#define API_OUTPUT_MAX                                                                             \
+	((size_t)16 << 20) /* unread answers of one client; past it the client is closed */
 
 struct api;
 
@@ -32,6 +33,7 @@ void api_close(struct api *a);
 /* The effects.incident of the fold: told to whoever watches. */
 void api_incident_changed(struct api *a, const Isod__V1__Incident *incident);
 /* Clients now, requests, refusals and the like, by name. */
-void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value), void *arg);
+void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value),
+                  void *arg);
 
 #endif

@@ -11,7 +11,7 @@
 
 struct buf {
 	char *p;
-	size_t n;   /* bytes in use */
+	size_t n; /* bytes in use */
 	size_t cap;
 	size_t max; /* 0: no cap */
 };

@@ -7,10 +7,10 @@
 /* The reflected Castagnoli polynomial, one nibble a step: for processors without the instruction. */
 static uint32_t crc32c_portable(uint32_t crc, struct str data)
 {
-	static const uint32_t nibble[16] = {
-	        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
-	        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-	        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+	static const uint32_t nibble[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
+	                                    0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+	                                    0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+	                                    0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
 
 	for (size_t i = 0; i < data.n; i++) {
 		crc ^= (uint8_t)data.p[i];
@@ -65,8 +65,8 @@ void hmac_sha256(struct str key, struct str data, uint8_t out[static SHA256_BYTE
 {
 	unsigned int n = SHA256_BYTES;
 
-	if (!HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)data.p, data.n,
-	          out, &n))
+	if (!HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)data.p,
+	          data.n, out, &n))
 		abort();
 }
 

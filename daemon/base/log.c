@@ -31,7 +31,8 @@ char *log_escape(struct str in, char *out, size_t size)
 
 	for (size_t i = 0; i < in.n;) {
 		size_t len = utf8_sequence(str_skip(in, i));
-		bool plain = len > 1 || (len == 1 && (unsigned char)in.p[i] >= 0x20 && in.p[i] != 0x7f);
+		bool plain =
+			len > 1 || (len == 1 && (unsigned char)in.p[i] >= 0x20 && in.p[i] != 0x7f);
 		if (o + 4 + sizeof(cut) > size) {
 			if (o + sizeof(cut) <= size)
 				o += (size_t)snprintf(out + o, size - o, "%s", cut);
@@ -61,8 +62,8 @@ static void emit(int level, const char *line)
 		return;
 	}
 	char when[CLOCK_TEXT_MAX];
-	fprintf(stderr, "%s %s %s: %s\n", clock_format(clock_now(), when), setup.name, names[level & 7],
-	        line);
+	fprintf(stderr, "%s %s %s: %s\n", clock_format(clock_now(), when), setup.name,
+	        names[level & 7], line);
 }
 
 /* True if the site may speak now; *ret_held is how many lines it kept back in the window that ended. */

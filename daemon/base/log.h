@@ -25,7 +25,7 @@ struct log_site {
 };
 
 void log_at(struct log_site *site, int level, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 #define LOG_SITE(level, ...)                                                                       \
 	do {                                                                                       \

@@ -5,9 +5,9 @@
 
 #include "base/mem.h"
 
-#define INDEX_MIN   16
-#define SLOT_EMPTY  0u
-#define SLOT_GONE   UINT32_MAX
+#define INDEX_MIN  16
+#define SLOT_EMPTY 0u
+#define SLOT_GONE  UINT32_MAX
 /* A slot holds the entry's position + 1. */
 
 uint64_t map_seed(void)
@@ -130,7 +130,7 @@ void *map_put(struct map *m, struct str key, void *value)
 		map_rebuild(m);
 	xgrow(&m->entries, &m->cap, m->used + 1, sizeof(*m->entries));
 	m->entries[m->used] = (struct map_entry){
-	        .key = {xstrndup(key.n ? key.p : "", key.n), key.n}, .hash = hash, .value = value};
+		.key = {xstrndup(key.n ? key.p : "", key.n), key.n}, .hash = hash, .value = value};
 	map_link(m, hash, m->used);
 	m->used++;
 	m->count++;

@@ -46,7 +46,8 @@ int net_parse(struct str text, struct sockaddr_storage *ret, socklen_t *ret_leng
 		return -EINVAL;
 	if (net_put_port(&sa, port) < 0)
 		return -EINVAL;
-	*ret_length = sa.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	*ret_length =
+		sa.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 	*ret = sa;
 	return 0;
 }

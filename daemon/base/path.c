@@ -128,7 +128,8 @@ static int list_dir(struct listing *l, const char *path, int depth)
 		char *child = xasprintf("%s/%s", path, d->d_name);
 		if (lstat(child, &st) == 0 && S_ISDIR(st.st_mode))
 			r = list_dir(l, child, depth + 1);
-		else if (stat(child, &st) == 0 && S_ISREG(st.st_mode) && wanted(d->d_name, l->suffixes))
+		else if (stat(child, &st) == 0 && S_ISREG(st.st_mode) &&
+		         wanted(d->d_name, l->suffixes))
 			listing_add(l, child);
 		free(child);
 	}

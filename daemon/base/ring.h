@@ -14,7 +14,7 @@
 
 struct ring {
 	char *data;
-	size_t size; /* bytes, a power of two */
+	size_t size;                                      /* bytes, a power of two */
 	alignas(RING_CACHE_LINE) atomic_size_t published; /* written by the producer */
 	size_t written;                                   /* the producer's own */
 	size_t seen_consumed;

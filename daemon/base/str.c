@@ -89,21 +89,21 @@ struct unit {
 #define SECOND_NS 1000000000ULL
 
 static const struct unit duration_units[] = {
-        {"", SECOND_NS},
-        {"ms", 1000000ULL},
-        {"s", SECOND_NS},
-        {"m", 60 * SECOND_NS},
-        {"h", 3600 * SECOND_NS},
-        {"d", 86400 * SECOND_NS},
-        {"w", 7 * 86400 * SECOND_NS},
-        {"M", 30 * 86400 * SECOND_NS},
-        {"y", 365 * 86400 * SECOND_NS},
+	{"", SECOND_NS},
+	{"ms", 1000000ULL},
+	{"s", SECOND_NS},
+	{"m", 60 * SECOND_NS},
+	{"h", 3600 * SECOND_NS},
+	{"d", 86400 * SECOND_NS},
+	{"w", 7 * 86400 * SECOND_NS},
+	{"M", 30 * 86400 * SECOND_NS},
+	{"y", 365 * 86400 * SECOND_NS},
 };
 
 static const struct unit size_units[] = {
-        {"", 1},           {"k", 1ULL << 10}, {"K", 1ULL << 10}, {"KiB", 1ULL << 10},
-        {"m", 1ULL << 20}, {"M", 1ULL << 20}, {"MiB", 1ULL << 20}, {"g", 1ULL << 30},
-        {"G", 1ULL << 30}, {"GiB", 1ULL << 30}, {"T", 1ULL << 40}, {"TiB", 1ULL << 40},
+	{"", 1},           {"k", 1ULL << 10},   {"K", 1ULL << 10},   {"KiB", 1ULL << 10},
+	{"m", 1ULL << 20}, {"M", 1ULL << 20},   {"MiB", 1ULL << 20}, {"g", 1ULL << 30},
+	{"G", 1ULL << 30}, {"GiB", 1ULL << 30}, {"T", 1ULL << 40},   {"TiB", 1ULL << 40},
 };
 
 static int to_units(struct str s, const struct unit *units, size_t count, uint64_t *ret)

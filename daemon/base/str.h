@@ -13,10 +13,10 @@ struct str {
 	size_t n;
 };
 
-#define STR(literal)  ((struct str){(literal), sizeof(literal) - 1})
-#define STR_NONE      ((struct str){NULL, 0})
+#define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
+#define STR_NONE     ((struct str){NULL, 0})
 /* For printf("%.*s", STR_FMT(s)). */
-#define STR_FMT(s)    (int)(s).n, (s).p ? (s).p : ""
+#define STR_FMT(s) (int)(s).n, (s).p ? (s).p : ""
 
 static inline struct str str_of(const char *s)
 {

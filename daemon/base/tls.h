@@ -24,15 +24,16 @@ enum tls_peer_check {
 struct tls_settings {
 	const char *certificate; /* PEM chain; a client may have none */
 	const char *key;         /* PEM */
-	const char *ca;          /* PEM bundle that peers are verified against; NULL on a client: the system's */
+	const char *
+		ca; /* PEM bundle that peers are verified against; NULL on a client: the system's */
 	enum tls_peer_check peers; /* of a server; a client always verifies unless `insecure` */
-	bool insecure;           /* client only: do not verify (for tests and first steps) */
+	bool insecure;             /* client only: do not verify (for tests and first steps) */
 };
 
 /* *ret is freed with tls_context_unref. On failure -EINVAL (or -ENOENT …) and the reason, with the file it
  * is about, in `error`. */
-int tls_context_new(bool server, const struct tls_settings *settings, struct tls_context **ret, char *error,
-                    size_t error_size);
+int tls_context_new(bool server, const struct tls_settings *settings, struct tls_context **ret,
+                    char *error, size_t error_size);
 struct tls_context *tls_context_ref(struct tls_context *c);
 struct tls_context *tls_context_unref(struct tls_context *c); /* NULL is allowed; returns NULL */
 
@@ -57,8 +58,8 @@ bool tls_peer_name(const struct tls *t, char *out, size_t size);
 
 /* The same behind a bufferevent (it owns `fd` and is freed with bufferevent_free), for connections that are
  * not on the hot path. After BEV_EVENT_CONNECTED the peer's name is tls_bufferevent_peer. */
-struct bufferevent *tls_bufferevent(struct event_base *base, struct tls_context *c, int fd, bool server,
-                                    const char *name);
+struct bufferevent *tls_bufferevent(struct event_base *base, struct tls_context *c, int fd,
+                                    bool server, const char *name);
 bool tls_bufferevent_peer(struct bufferevent *bev, char *out, size_t size);
 const char *tls_bufferevent_error(struct bufferevent *bev, char *out, size_t size);
 

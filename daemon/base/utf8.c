@@ -16,7 +16,7 @@ size_t utf8_sequence(struct str s)
 		len = 2;
 	} else if ((p[0] & 0xf0) == 0xe0) {
 		len = 3;
-		low = p[0] == 0xe0 ? 0xa0 : low;  /* overlong */
+		low = p[0] == 0xe0 ? 0xa0 : low;   /* overlong */
 		high = p[0] == 0xed ? 0x9f : high; /* surrogates */
 	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
 		len = 4;

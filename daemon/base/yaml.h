@@ -7,7 +7,8 @@
 #include "base/arena.h"
 #include "base/diag.h"
 
-#define YAML_FILE_MAX  ((size_t)4 << 20) /* the largest SigmaHQ rule has 60 KB; a list of hosts may be long */
+#define YAML_FILE_MAX                                                                              \
+	((size_t)4 << 20) /* the largest SigmaHQ rule has 60 KB; a list of hosts may be long */
 #define YAML_NODES_MAX 1000000
 #define YAML_DEPTH_MAX 64
 
@@ -17,9 +18,9 @@ struct yaml_pair;
 
 struct yaml_node {
 	enum yaml_kind kind;
-	bool quoted;     /* a scalar in quotes or a block scalar: a string whatever it looks like */
+	bool quoted; /* a scalar in quotes or a block scalar: a string whatever it looks like */
 	int line, column; /* from 1 */
-	struct str text; /* of a scalar: terminated, in the arena */
+	struct str text;  /* of a scalar: terminated, in the arena */
 	size_t count;
 	union {
 		struct yaml_node **items; /* of a list */
@@ -38,8 +39,8 @@ struct yaml_pair {
 int yaml_parse(struct arena *arena, const char *file, struct str text, struct diags *diags,
                struct yaml_node ***ret_docs, size_t *ret_count);
 /* Reads the file (at most YAML_FILE_MAX) and parses it. -errno as well, with the error in `diags`. */
-int yaml_load(struct arena *arena, const char *file, struct diags *diags, struct yaml_node ***ret_docs,
-              size_t *ret_count);
+int yaml_load(struct arena *arena, const char *file, struct diags *diags,
+              struct yaml_node ***ret_docs, size_t *ret_count);
 
 /* The value under `key`, or NULL (also when `map` is NULL or no map). */
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);

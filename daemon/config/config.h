@@ -15,21 +15,21 @@
 enum listener_kind { LISTENER_TLS, LISTENER_TCP, LISTENER_UDP, LISTENER_UNIX };
 
 struct listener_config {
-	char *name;    /* unique; the first part of every source: NAME/PEER */
-	int kind;      /* enum listener_kind */
+	char *name; /* unique; the first part of every source: NAME/PEER */
+	int kind;   /* enum listener_kind */
 	char *address; /* HOST:PORT as net_parse() reads it (port 0: the kernel chooses), or a socket path */
 	char *certificate, *key, *ca; /* TLS: PEM files */
-	int peers;     /* TLS: enum tls_peer_check */
-	uint64_t mode; /* unix: permissions of the socket, 0666 for a /dev/log */
+	int peers;                    /* TLS: enum tls_peer_check */
+	uint64_t mode;                /* unix: permissions of the socket, 0666 for a /dev/log */
 };
 
 enum redis_mode { REDIS_EMBEDDED, REDIS_EXTERNAL, REDIS_OFF };
 
 struct redis_config {
 	int mode;
-	char *server;        /* embedded: the program */
-	char *url;           /* external: redis://[user@]HOST:PORT[/DB], rediss://… for TLS, unix:///PATH */
-	char *password_file; /* external: first line is the password; NULL: none */
+	char *server; /* embedded: the program */
+	char *url; /* external: redis://[user@]HOST:PORT[/DB], rediss://… for TLS, unix:///PATH */
+	char *password_file;          /* external: first line is the password; NULL: none */
 	char *ca, *certificate, *key; /* external with TLS */
 	uint64_t flush_interval_ns;
 };
@@ -37,15 +37,15 @@ struct redis_config {
 /* Whom a peer of the API is taken for. Exactly one of user, group, certificate is set. The first that fits
  * counts; the daemon's own uid and root are admin; nobody else has a role. */
 struct role_config {
-	char *user, *group;  /* of the unix socket's peer */
-	char *certificate;   /* common name of a TLS peer */
+	char *user, *group; /* of the unix socket's peer */
+	char *certificate;  /* common name of a TLS peer */
 	Isod__V1__Role role;
 };
 
 struct api_config {
-	char *socket;        /* unix socket path; NULL: STATE/isod.sock */
-	uint64_t mode;       /* its permissions */
-	char *address;       /* TLS: HOST:PORT; NULL: none */
+	char *socket;  /* unix socket path; NULL: STATE/isod.sock */
+	uint64_t mode; /* its permissions */
+	char *address; /* TLS: HOST:PORT; NULL: none */
 	char *certificate, *key, *ca;
 	uint64_t request_max; /* bytes of one request */
 	struct role_config *roles;
@@ -59,24 +59,25 @@ struct plugin_option {
 /* A configured plugin process (conf/escalation.yaml). */
 struct plugin_config {
 	char *name;
-	char *program;       /* absolute, or a name in `plugin_dir` */
+	char *program; /* absolute, or a name in `plugin_dir` */
 	struct plugin_option *options;
 	size_t option_count;
-	uint64_t timeout_ns; /* an alert not answered by then is a failed attempt and the process is restarted */
-	const char *file;    /* where it stands, for messages */
+	uint64_t
+		timeout_ns; /* an alert not answered by then is a failed attempt and the process is restarted */
+	const char *file; /* where it stands, for messages */
 	int line, column;
 };
 
 struct config {
 	char *file;
-	char *node;           /* this instance's name; default: the host name */
+	char *node; /* this instance's name; default: the host name */
 	char *state_dir;
 	char *plugin_dir;
-	int log_target;       /* enum log_target */
-	int log_level;        /* LOG_ERR … LOG_DEBUG */
+	int log_target; /* enum log_target */
+	int log_level;  /* LOG_ERR … LOG_DEBUG */
 
-	uint64_t workers;     /* 0 in the file ("auto"): one per core; resolved after loading */
-	uint64_t frame_max;   /* bytes of one frame; longer ones are cut and marked */
+	uint64_t workers;   /* 0 in the file ("auto"): one per core; resolved after loading */
+	uint64_t frame_max; /* bytes of one frame; longer ones are cut and marked */
 	uint64_t connections_max;
 	uint64_t idle_timeout_ns;
 	uint64_t handshake_timeout_ns;
@@ -84,13 +85,13 @@ struct config {
 	size_t listener_count;
 
 	uint64_t evidence_segment_bytes, ledger_segment_bytes;
-	uint64_t evidence_sync_ns; /* at most this long between arrival and fdatasync */
+	uint64_t evidence_sync_ns;  /* at most this long between arrival and fdatasync */
 	uint64_t tally_interval_ns; /* how often workers tell the ledger how far they counted */
 
-	char **rules;         /* files and folders */
+	char **rules; /* files and folders */
 	size_t rule_count;
 	char *logsources, *patterns;
-	char *escalation;     /* conf/escalation.yaml; NULL: nobody is told */
+	char *escalation; /* conf/escalation.yaml; NULL: nobody is told */
 
 	uint64_t incident_window_ns;
 	Isod__V1__Level incident_open_level;

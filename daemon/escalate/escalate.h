@@ -7,7 +7,7 @@
 #include "api.pb-c.h"
 #include "config/config.h"
 
-#define ESCALATE_QUEUE_MAX   1000              /* alerts waiting for one plugin; past it: answered RETRY at once */
+#define ESCALATE_QUEUE_MAX   1000 /* alerts waiting for one plugin; past it: answered RETRY at once */
 #define ESCALATE_MESSAGE_MAX ((size_t)1 << 20) /* bytes of one message either way */
 
 struct event_base;
@@ -24,15 +24,18 @@ struct escalate_options {
 };
 
 /* Starts every configured plugin. 0 and *ret, -errno with `error` when a program does not exist. */
-int escalate_open(const struct escalate_options *o, struct escalate **ret, char *error, size_t error_size);
+int escalate_open(const struct escalate_options *o, struct escalate **ret, char *error,
+                  size_t error_size);
 /* Closes the plugins' input, waits at most 2 s for them to end, then kills them. */
 void escalate_close(struct escalate *e);
 
 /* The effects.notify of the fold: hands one attempt to its plugin. The answer comes through options.result,
  * always exactly once, never from inside this call. */
-void escalate_send(struct escalate *e, const Isod__V1__Notification *n, const Isod__V1__Incident *incident);
+void escalate_send(struct escalate *e, const Isod__V1__Notification *n,
+                   const Isod__V1__Incident *incident);
 
 /* *ret_statuses: to be freed each with isod__v1__plugin_status__free_unpacked, the array with free(). */
-void escalate_status(const struct escalate *e, Isod__V1__PluginStatus ***ret_statuses, size_t *ret_count);
+void escalate_status(const struct escalate *e, Isod__V1__PluginStatus ***ret_statuses,
+                     size_t *ret_count);
 
 #endif

@@ -11,19 +11,19 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-#define EVENT_FIELDS_MAX 4096             /* the widest real event seen has 320; past this: counted, left out */
+#define EVENT_FIELDS_MAX 4096 /* the widest real event seen has 320; past this: counted, left out */
 #define EVENT_ARENA_MAX  ((size_t)8 << 20) /* 64 KiB frames flatten to a few times their size */
-#define EVENT_DEPTH_MAX  32               /* levels of nested JSON; below it the rest stays as text */
+#define EVENT_DEPTH_MAX  32 /* levels of nested JSON; below it the rest stays as text */
 
 enum value_type { VALUE_STRING, VALUE_NUMBER, VALUE_BOOL, VALUE_NULL };
 
 struct field {
 	struct str name;
-	struct str value;   /* a number as it was written; "true"/"false"; "" for null */
-	uint32_t hash;      /* of the name: event_name_hash() */
-	uint16_t next;      /* chain in the index, EVENT_NO_FIELD at the end */
-	uint8_t type;       /* enum value_type */
-	uint8_t derived;    /* 1: a second name or a part for another field's value; keyword searches skip it */
+	struct str value; /* a number as it was written; "true"/"false"; "" for null */
+	uint32_t hash;    /* of the name: event_name_hash() */
+	uint16_t next;    /* chain in the index, EVENT_NO_FIELD at the end */
+	uint8_t type;     /* enum value_type */
+	uint8_t derived; /* 1: a second name or a part for another field's value; keyword searches skip it */
 };
 
 #define EVENT_NO_FIELD UINT16_MAX
@@ -43,12 +43,12 @@ struct event {
 	size_t count, cap;
 	uint16_t buckets[EVENT_BUCKETS];
 	uint32_t flags;
-	struct str raw;        /* the whole frame */
-	struct str message;    /* the text a person would read: the syslog body, or the raw frame */
-	struct str source;     /* LISTENER/PEER, set by the caller of event_decode */
-	uint64_t time_ns;      /* its own time; 0 with EVENT_NO_TIME */
-	uint64_t received_ns;  /* set by the caller of event_decode */
-	const char *decoder;   /* name of the last decoder that understood it ("rfc3164", "json" …) */
+	struct str raw;       /* the whole frame */
+	struct str message;   /* the text a person would read: the syslog body, or the raw frame */
+	struct str source;    /* LISTENER/PEER, set by the caller of event_decode */
+	uint64_t time_ns;     /* its own time; 0 with EVENT_NO_TIME */
+	uint64_t received_ns; /* set by the caller of event_decode */
+	const char *decoder; /* name of the last decoder that understood it ("rfc3164", "json" …) */
 };
 
 void event_init(struct event *e);

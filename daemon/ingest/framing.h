@@ -27,8 +27,8 @@ void framing_init(struct framing *f, size_t frame_max);
 /* Looks for the next frame in `in`. *ret_used: bytes of `in` that are done with. For FRAMING_FRAME *ret (a slice of
  * `in`, without count, newline and trailing CR) and *ret_truncated. Empty frames are skipped. The caller's buffer must
  * hold at least frame_max + FRAMING_COUNT_DIGITS + 1 bytes, so that a full one always gives a frame. */
-enum framing_result framing_next(struct framing *f, struct str in, size_t *ret_used, struct str *ret,
-                                 bool *ret_truncated);
+enum framing_result framing_next(struct framing *f, struct str in, size_t *ret_used,
+                                 struct str *ret, bool *ret_truncated);
 
 /* The stream ended: what is left of `in` is a last frame without its newline, or (of a cut octet count) a frame
  * cut short. False when nothing is left. */

@@ -11,16 +11,17 @@
 #include "officer/inbox.h"
 #include "sigma/match.h"
 
-#define PIPELINE_SOURCES_MAX 10000 /* sources counted apart between two tallies; past it: "LISTENER/(other)" */
+#define PIPELINE_SOURCES_MAX                                                                       \
+	10000 /* sources counted apart between two tallies; past it: "LISTENER/(other)" */
 
 struct pipeline_options {
-	size_t worker;                 /* whose ring */
-	struct segment_log *evidence;  /* the worker's own */
+	size_t worker;                /* whose ring */
+	struct segment_log *evidence; /* the worker's own */
 	struct inbox *inbox;
 	const struct ruleset *rules;
 	const struct logsources *logsources;
 	const struct patterns *patterns;
-	uint64_t skew_ns;              /* settings.correlation_skew: only for the reported clock skew */
+	uint64_t skew_ns; /* settings.correlation_skew: only for the reported clock skew */
 };
 
 struct pipeline;
@@ -44,7 +45,7 @@ void pipeline_tally(struct pipeline *p);
 /* Evidence in folder `dir` of worker `worker` (maybe not this one: the number of workers may have changed) from
  * sequence `from` on is detected again, its matches and a tally published as that worker's. `wait` is called
  * when the ring is full. Returns how many frames, or -errno with `error`. */
-int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, uint64_t from, void (*wait)(void *),
-                          void *arg, char *error, size_t error_size);
+int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, uint64_t from,
+                          void (*wait)(void *), void *arg, char *error, size_t error_size);
 
 #endif

@@ -10,9 +10,11 @@
 uint64_t ledger_append(struct segment_log *l, uint64_t time_ns, const Isod__V1__Record *record);
 
 /* Called for every record in order; `record` is freed after the call. A negative return ends the reading. */
-typedef int (*ledger_visit)(void *arg, uint64_t sequence, uint64_t time_ns, const Isod__V1__Record *record);
+typedef int (*ledger_visit)(void *arg, uint64_t sequence, uint64_t time_ns,
+                            const Isod__V1__Record *record);
 
 /* Reads everything from sequence `from` on. 0, the visitor's negative answer, -EBADMSG or -errno, with `error`. */
-int ledger_read(const char *dir, uint64_t from, ledger_visit visit, void *arg, char *error, size_t error_size);
+int ledger_read(const char *dir, uint64_t from, ledger_visit visit, void *arg, char *error,
+                size_t error_size);
 
 #endif

@@ -72,7 +72,8 @@ const uint8_t *segment_chain(const struct segment_log *l);
 
 /* Appends to the buffer in memory: the body is the parts one after the other. Returns the record's sequence.
  * The caller keeps bodies under RECORD_BODY_MAX. */
-uint64_t segment_append(struct segment_log *l, uint64_t time_ns, const struct str *parts, size_t count);
+uint64_t segment_append(struct segment_log *l, uint64_t time_ns, const struct str *parts,
+                        size_t count);
 /* Bytes appended and not yet written. */
 size_t segment_pending(const struct segment_log *l);
 /* write(2)s what is pending: it survives the process's death. 0 or -errno, then what is pending stays pending and
@@ -85,18 +86,18 @@ int segment_sync(struct segment_log *l);
 struct segment_reader;
 
 /* Begins at the first record with sequence >= `from`. 0 and *ret, or -errno; `error` says what and where. */
-int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from, struct segment_reader **ret,
-                        char *error, size_t error_size);
+int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from,
+                        struct segment_reader **ret, char *error, size_t error_size);
 void segment_reader_close(struct segment_reader *r);
 /* 1 and *ret; 0 at the end; -EBADMSG with `error` naming file, offset and sequence. */
 int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size);
 
 struct segment_report {
 	uint64_t records, segments, bytes;
-	uint64_t first, last;             /* sequences */
-	uint64_t torn_bytes;              /* an unfinished tail: no damage */
-	uint8_t chain[SHA256_BYTES];      /* the head */
-	char error[512];                  /* the first bad record, "" if none */
+	uint64_t first, last;        /* sequences */
+	uint64_t torn_bytes;         /* an unfinished tail: no damage */
+	uint8_t chain[SHA256_BYTES]; /* the head */
+	char error[512];             /* the first bad record, "" if none */
 };
 
 /* Reads the whole log and proves CRCs, sequences and the chain across segments. 0 when sound, -EBADMSG with

@@ -4,7 +4,8 @@
 
 #include "officer/desk.h"
 
-#define SOURCES_MAX 50000 /* peers can forge UDP addresses; past this they share the source "(other)" */
+#define SOURCES_MAX                                                                                \
+	50000 /* peers can forge UDP addresses; past this they share the source "(other)" */
 
 struct architecture_desk {
 	struct map sources; /* LISTENER/PEER → Isod__V1__SourceStatus */
@@ -13,8 +14,10 @@ struct architecture_desk {
 
 void architecture_init(struct architecture_desk *d);
 void architecture_release(struct architecture_desk *d);
-void architecture_on_tally(struct architecture_desk *d, const struct step *s, const Isod__V1__Tally *t);
+void architecture_on_tally(struct architecture_desk *d, const struct step *s,
+                           const Isod__V1__Tally *t);
 
-const Isod__V1__SourceStatus *architecture_get(const struct architecture_desk *d, struct str source);
+const Isod__V1__SourceStatus *architecture_get(const struct architecture_desk *d,
+                                               struct str source);
 
 #endif

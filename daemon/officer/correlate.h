@@ -7,9 +7,10 @@
 
 #include "officer/desk.h"
 
-#define CORRELATE_GROUPS_MAX 200000 /* of one correlation; past this the group unchanged longest makes room */
-#define CORRELATE_WINDOW_MAX 10000  /* matches kept in one group's window; the oldest make room */
-#define CORRELATE_CHAIN_MAX  8      /* correlations of correlations */
+#define CORRELATE_GROUPS_MAX                                                                       \
+	200000 /* of one correlation; past this the group unchanged longest makes room */
+#define CORRELATE_WINDOW_MAX 10000 /* matches kept in one group's window; the oldest make room */
+#define CORRELATE_CHAIN_MAX  8     /* correlations of correlations */
 
 struct correlate;
 

@@ -10,10 +10,10 @@
 /* One step of the fold, as each desk sees it. */
 struct step {
 	uint64_t sequence;
-	uint64_t time_ns;                /* the record's time: the only "now" there is */
+	uint64_t time_ns; /* the record's time: the only "now" there is */
 	const Isod__V1__Record *record;
 	const Isod__V1__Settings *settings; /* never NULL */
-	const struct effects *effects;   /* never NULL; members may be NULL */
+	const struct effects *effects;      /* never NULL; members may be NULL */
 };
 
 /* "KIND:NAME" (user:alice@web1, host:web1, address:192.0.2.1): the key of an entity everywhere. Into `out`,

@@ -24,7 +24,8 @@ struct effects {
 	/* An incident opened or changed; subscribers are told. */
 	void (*incident)(void *arg, const Isod__V1__Incident *incident);
 	/* Attempt n->attempts at a notification is to be made now. */
-	void (*notify)(void *arg, const Isod__V1__Notification *n, const Isod__V1__Incident *incident);
+	void (*notify)(void *arg, const Isod__V1__Notification *n,
+	               const Isod__V1__Incident *incident);
 };
 
 #endif

@@ -10,11 +10,12 @@
 #define METRIC_MINUTES 180 /* points kept: three hours, */
 #define METRIC_HOURS   168 /* a week, */
 #define METRIC_DAYS    400 /* and a year with room to compare */
-#define METRIC_SERIES_MAX 20000 /* names come from peers and rules; past this: counted under NAME "(other)" */
+#define METRIC_SERIES_MAX                                                                          \
+	20000 /* names come from peers and rules; past this: counted under NAME "(other)" */
 
 struct metric_ring {
-	uint64_t *counts;  /* of `size` spans; a span's place is its number modulo `size` */
-	uint64_t newest;   /* number of the newest span (time / width); 0: none yet */
+	uint64_t *counts; /* of `size` spans; a span's place is its number modulo `size` */
+	uint64_t newest;  /* number of the newest span (time / width); 0: none yet */
 	uint32_t size;
 };
 
@@ -31,8 +32,8 @@ struct improvement_desk {
 void improvement_init(struct improvement_desk *d);
 void improvement_release(struct improvement_desk *d);
 void improvement_on_record(struct improvement_desk *d, const struct step *s);
-void improvement_on_match(struct improvement_desk *d, const struct step *s, const Isod__V1__Match *m,
-                          bool opened_incident);
+void improvement_on_match(struct improvement_desk *d, const struct step *s,
+                          const Isod__V1__Match *m, bool opened_incident);
 
 /* NULL when there is none. Walk all with map_next over d->series. */
 const struct metric_series *improvement_get(const struct improvement_desk *d, struct str key);

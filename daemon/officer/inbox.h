@@ -8,7 +8,7 @@
 struct inbox {
 	struct ring *rings; /* one per worker */
 	size_t count;
-	int wake_fd;        /* eventfd: readable when something was published to an empty ring */
+	int wake_fd; /* eventfd: readable when something was published to an empty ring */
 };
 
 /* `ring_bytes` per worker. 0 or -errno. */
@@ -22,7 +22,7 @@ void inbox_publish(struct inbox *in, size_t w);
 
 /* Officer's thread only: calls `take` for at most `max` records, ring by ring in turn; returns how many. When it
  * returns 0 the wake_fd has been cleared and the officer may sleep. */
-size_t inbox_drain(struct inbox *in, size_t max, void (*take)(void *arg, size_t worker, struct str packed),
-                   void *arg);
+size_t inbox_drain(struct inbox *in, size_t max,
+                   void (*take)(void *arg, size_t worker, struct str packed), void *arg);
 
 #endif

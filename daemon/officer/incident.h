@@ -14,14 +14,14 @@
 #define INCIDENT_TIMELINE_MAX 500  /* entries kept of one incident; the rest is counted */
 #define INCIDENT_EVIDENCE_MAX 1000 /* references kept of one incident; the rest is counted */
 #define INCIDENT_ENTITIES_MAX 200
-#define INCIDENTS_PER_RULE    50   /* open at once from one rule before it counts as a storm */
+#define INCIDENTS_PER_RULE    50 /* open at once from one rule before it counts as a storm */
 
 struct incident_desk {
 	Isod__V1__Incident **items; /* by id: items[0] has id 1; never removed */
 	size_t count, cap;
 	size_t open;
-	struct map by_entity;       /* entity_key → the latest incident with it, as (void *)(id) */
-	struct map by_rule;         /* rule id → struct incident_rule */
+	struct map by_entity; /* entity_key → the latest incident with it, as (void *)(id) */
+	struct map by_rule;   /* rule id → struct incident_rule */
 };
 
 void incident_init(struct incident_desk *d);

@@ -13,19 +13,21 @@ struct officer;
 struct officer_options {
 	const char *ledger_dir;
 	uint64_t segment_bytes;
-	struct event_base *base;      /* the loop it runs in */
+	struct event_base *base; /* the loop it runs in */
 	struct inbox *inbox;
-	struct effects effects;       /* what to do in the world; arg is the caller's */
+	struct effects effects; /* what to do in the world; arg is the caller's */
 	/* The ledger cannot be written (disk full, EIO): called once when it begins and once when it ends. */
 	void (*stalled)(void *arg, bool stalled);
 };
 
 /* Opens the ledger and folds it. 0 and *ret, or -errno with the reason in `error`. */
-int officer_open(const struct officer_options *o, struct officer **ret, char *error, size_t error_size);
+int officer_open(const struct officer_options *o, struct officer **ret, char *error,
+                 size_t error_size);
 void officer_close(struct officer *o);
 
 /* Begins to take from the inbox: writes Started, and Settings if they differ from the ledger's. */
-void officer_start(struct officer *o, const Isod__V1__Started *started, const Isod__V1__Settings *settings);
+void officer_start(struct officer *o, const Isod__V1__Started *started,
+                   const Isod__V1__Settings *settings);
 
 const struct state *officer_state(const struct officer *o);
 /* The chain's head after the last durable record. */

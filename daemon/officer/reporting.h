@@ -18,15 +18,17 @@ struct reporting_desk {
 void reporting_init(struct reporting_desk *d);
 void reporting_release(struct reporting_desk *d);
 /* Something about the incident is to be told (reason from incident_on_match). */
-void reporting_on_incident(struct reporting_desk *d, const struct step *s, const Isod__V1__Incident *i,
-                           const char *reason);
+void reporting_on_incident(struct reporting_desk *d, const struct step *s,
+                           const Isod__V1__Incident *i, const char *reason);
 /* Acknowledged or closed: what is still pending for it is cancelled. */
 void reporting_on_handled(struct reporting_desk *d, const struct step *s, uint64_t incident);
-void reporting_on_result(struct reporting_desk *d, const struct step *s, const Isod__V1__PluginResult *r);
+void reporting_on_result(struct reporting_desk *d, const struct step *s,
+                         const Isod__V1__PluginResult *r);
 /* A Started record: what was in flight when the daemon stopped is pending again, due now, with the same key. */
 void reporting_on_started(struct reporting_desk *d, const struct step *s);
 /* Begins every attempt that is due at the step's time. */
-void reporting_on_clock(struct reporting_desk *d, const struct step *s, const struct incident_desk *incidents);
+void reporting_on_clock(struct reporting_desk *d, const struct step *s,
+                        const struct incident_desk *incidents);
 
 /* When the next attempt is due, or NEVER. */
 uint64_t reporting_next_deadline(const struct reporting_desk *d);

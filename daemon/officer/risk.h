@@ -17,7 +17,8 @@ struct risk_desk {
 void risk_init(struct risk_desk *d);
 void risk_release(struct risk_desk *d);
 /* `incident`: where the match went, 0 for none. */
-void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m, uint64_t incident);
+void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m,
+                   uint64_t incident);
 
 /* The entity's record, or NULL. */
 const Isod__V1__EntityRisk *risk_get(const struct risk_desk *d, struct str key);

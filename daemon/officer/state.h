@@ -39,8 +39,8 @@ void state_init(struct state *s);
 void state_release(struct state *s);
 
 /* Applies one record. `effects` may be NULL (replay). */
-void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns, const Isod__V1__Record *record,
-                 const struct effects *effects);
+void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
+                 const Isod__V1__Record *record, const struct effects *effects);
 
 /* When something is due even if nothing happens, or NEVER: a Tick record is wanted then. */
 uint64_t state_next_deadline(const struct state *s);

@@ -12,20 +12,21 @@
 struct condition; /* sigma/condition.h: the parsed condition over the rule's selections */
 
 struct rule {
-	struct str id;       /* `id`, or "TITLE" when the rule has none: unique within a set */
-	struct str name;     /* `name`, for references; STR_NONE if absent */
+	struct str id;   /* `id`, or "TITLE" when the rule has none: unique within a set */
+	struct str name; /* `name`, for references; STR_NONE if absent */
 	struct str title;
 	Isod__V1__Level level; /* LEVEL_MEDIUM when the rule names none */
-	struct str *tags;    /* as written, lower case */
+	struct str *tags;      /* as written, lower case */
 	size_t tag_count;
-	struct str *fields;  /* the rule's own `fields` list */
+	struct str *fields; /* the rule's own `fields` list */
 	size_t field_count;
 	struct str product, category, service;
-	bool unmapped;       /* the log-source table knows no such source: see logsources_resolve */
+	bool unmapped; /* the log-source table knows no such source: see logsources_resolve */
 	struct logsource_set sources;
 	const struct condition *condition;
-	bool silent;         /* referred to by a correlation without `generate: true`: opens nothing itself */
-	struct str *group_fields; /* fields that correlations on this rule group by or count (aliases resolved) */
+	bool silent; /* referred to by a correlation without `generate: true`: opens nothing itself */
+	struct str *
+		group_fields; /* fields that correlations on this rule group by or count (aliases resolved) */
 	size_t group_field_count;
 	const char *file;
 	int line;

@@ -28,7 +28,7 @@ struct view;
 struct view_options {
 	const struct config *config;
 	struct event_base *base;
-	const struct state *state;  /* read in the same thread */
+	const struct state *state;         /* read in the same thread */
 	const uint8_t *(*head)(void *arg); /* the ledger's head, for iso:node */
 	/* Redis went away or came back: `reason` in words. */
 	void (*connected)(void *arg, bool connected, const char *reason);
