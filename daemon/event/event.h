@@ -51,7 +51,10 @@ struct event {
 	const char *decoder; /* name of the last decoder that understood it ("rfc3164", "json" …) */
 };
 
-void event_init(struct event *e);
+/* Not event_init, and below event_put instead of event_add: libevent exports those two names, and a program's own
+ * definition would take the library's place inside the library. (`struct event` is also its tag for an opaque
+ * type: a file that needs <event2/event_struct.h> must not include this header.) */
+void event_setup(struct event *e);
 void event_release(struct event *e);
 /* Forgets everything, keeps the memory. */
 void event_reset(struct event *e);
@@ -60,9 +63,9 @@ uint32_t event_name_hash(struct str name);
 
 /* Adds a field; name and value must live as long as the event (in the frame, the arena or constant).
  * False when a limit is reached: EVENT_INCOMPLETE is set and the field is left out. */
-bool event_add(struct event *e, struct str name, struct str value, enum value_type type);
+bool event_put(struct event *e, struct str name, struct str value, enum value_type type);
 /* The same marked as derived: see struct field. */
-bool event_add_derived(struct event *e, struct str name, struct str value, enum value_type type);
+bool event_put_derived(struct event *e, struct str name, struct str value, enum value_type type);
 
 /* The first field of that exact name, or NULL; event_next gives the following one of the same name. */
 const struct field *event_find(const struct event *e, struct str name);
