@@ -42,6 +42,8 @@ struct event {
 	struct field *fields;
 	size_t count, cap;
 	uint16_t buckets[EVENT_BUCKETS];
+	uint16_t tails
+		[EVENT_BUCKETS]; /* last field of each chain, so that many fields of one name stay cheap */
 	uint32_t flags;
 	struct str raw;       /* the whole frame */
 	struct str message;   /* the text a person would read: the syslog body, or the raw frame */
@@ -67,6 +69,9 @@ bool event_put(struct event *e, struct str name, struct str value, enum value_ty
 /* The same marked as derived: see struct field. */
 bool event_put_derived(struct event *e, struct str name, struct str value, enum value_type type);
 
+/* Takes back all fields past the first `count`: for a decoder that finds out late that it does not understand. */
+void event_rollback(struct event *e, size_t count);
+
 /* The first field of that exact name, or NULL; event_next gives the following one of the same name. */
 const struct field *event_find(const struct event *e, struct str name);
 const struct field *event_find_hashed(const struct event *e, struct str name, uint32_t hash);
@@ -74,7 +79,8 @@ const struct field *event_next(const struct event *e, const struct field *f);
 /* The first value of that name, or STR_NONE. */
 struct str event_value(const struct event *e, struct str name);
 
-/* As text, for tests and `--json`: appends {"name":"value",…} in field order. */
+/* As text, for tests and `--json`: appends {"name":"value",…} in field order, a repeated name as often as it is
+ * there; numbers, true, false and null as JSON has them. 0 or -ENOBUFS. */
 int event_to_json(const struct event *e, struct buf *out);
 
 #endif
