@@ -24,6 +24,12 @@ struct str entity_key(const Isod__V1__Entity *e, char out[static ENTITY_KEY_MAX]
 void step_dirty(const struct step *s, enum view_kind kind, struct str key);
 void step_dirty_id(const struct step *s, enum view_kind kind, uint64_t id);
 
+/* When the match happened: by the event's own clock if that is within settings.correlation_skew of its arrival,
+ * else when it arrived. */
+uint64_t match_time(const Isod__V1__Match *m, const Isod__V1__Settings *settings);
+/* The match's first entity of that kind, or NULL. */
+const Isod__V1__Entity *match_entity(const Isod__V1__Match *m, Isod__V1__EntityKind kind);
+
 /* A time that never comes: what next_deadline functions answer when nothing is due. */
 #define NEVER UINT64_MAX
 

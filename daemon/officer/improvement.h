@@ -39,7 +39,7 @@ void improvement_on_match(struct improvement_desk *d, const struct step *s,
 const struct metric_series *improvement_get(const struct improvement_desk *d, struct str key);
 /* Width of a span in ns. */
 uint64_t metric_width(Isod__V1__Resolution r);
-/* The newest `max` spans up to `now_ns`, oldest first, zeros included, none older than the first ever counted.
+/* The newest `max` spans up to `now_ns`, oldest first, zeros included but for leading ones.
  * Returns how many were written to `out` (start_ns and count). */
 size_t metric_points(const struct metric_series *m, Isod__V1__Resolution r, uint64_t now_ns,
                      Isod__V1__MetricPoint *out, size_t max);

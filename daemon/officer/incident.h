@@ -2,8 +2,8 @@
  *
  * A match joins the open incident that changed within settings.incident_window and shares its strongest entity:
  * the source address; else, when it tells none (or told of no failure), the user on that host; else, when it names
- * no user either, the host. Past INCIDENTS_PER_RULE open incidents that one rule began, its further matches fold into
- * one storm incident with a count. Matches below settings.incident_open_level join but never open. */
+ * no user either, the host. When one rule has opened INCIDENTS_PER_RULE incidents within the window, what it would
+ * open next folds into one storm incident with a count. Matches below settings.incident_open_level join but never open. */
 #ifndef ISOD_OFFICER_INCIDENT_H
 #define ISOD_OFFICER_INCIDENT_H
 
@@ -11,17 +11,18 @@
 
 #include "officer/desk.h"
 
-#define INCIDENT_TIMELINE_MAX 500  /* entries kept of one incident; the rest is counted */
-#define INCIDENT_EVIDENCE_MAX 1000 /* references kept of one incident; the rest is counted */
-#define INCIDENT_ENTITIES_MAX 200
-#define INCIDENTS_PER_RULE    50 /* open at once from one rule before it counts as a storm */
+#define INCIDENT_TIMELINE_MAX 500    /* entries kept of one incident; the rest is counted */
+#define INCIDENT_EVIDENCE_MAX 1000   /* references kept of one incident; the rest is counted */
+#define INCIDENT_ENTITIES_MAX 200    /* kept of one incident, and as many techniques */
+#define INCIDENT_KEYS_MAX     200000 /* entities remembered for grouping; stale ones make room */
+#define INCIDENTS_PER_RULE    50     /* opened by one rule within the window: more is a storm */
 
 struct incident_desk {
 	Isod__V1__Incident **items; /* by id: items[0] has id 1; never removed */
 	size_t count, cap;
 	size_t open;
 	struct map by_entity; /* entity_key → the latest incident with it, as (void *)(id) */
-	struct map by_rule;   /* rule id → struct incident_rule */
+	struct map by_rule;   /* rule id → struct opener: what it opened lately */
 };
 
 void incident_init(struct incident_desk *d);

@@ -33,11 +33,15 @@ const struct state *officer_state(const struct officer *o);
 /* The chain's head after the last durable record. */
 const uint8_t *officer_head(const struct officer *o);
 
-/* Appends a record of the shell's own (command, plugin result, refusal), folds it and makes it durable before
- * returning. 0, or -errno when the ledger cannot be written (then nothing was changed). */
+/* Appends an operator's command or a refusal, makes it durable and folds it before returning: what the caller then
+ * reads from the state is the outcome. 0; -EAGAIN when the ledger is stalled (nothing was changed); another -errno
+ * when writing failed just now (it takes effect when the ledger can be written again). */
 int officer_record(struct officer *o, const Isod__V1__Record *record);
 
-/* Takes everything that is in the inbox now and makes it durable: at stop, after the workers have ended. */
+/* The same for what must not be lost and nobody waits for (plugin results): it waits while the ledger is stalled. */
+void officer_post(struct officer *o, const Isod__V1__Record *record);
+
+/* Takes everything that is in the inbox now and makes it durable: at stop, while the workers end. */
 void officer_drain(struct officer *o);
 
 #endif

@@ -11,7 +11,8 @@ struct incident_desk;
 struct reporting_desk {
 	Isod__V1__Notification **items; /* by id: items[0] has id 1 */
 	size_t count, cap;
-	size_t pending; /* pending or in flight */
+	uint64_t *pending; /* ids that are pending or in flight, in order */
+	size_t pending_count, pending_cap;
 	size_t dead;
 };
 

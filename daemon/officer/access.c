@@ -1,0 +1,53 @@
+#include "officer/access.h"
+
+#include "base/mem.h"
+
+#define VIEWER    ISOD__V1__ROLE__ROLE_VIEWER
+#define RESPONDER ISOD__V1__ROLE__ROLE_RESPONDER
+#define ASK(name) ISOD__V1__REQUEST__ASK_##name
+
+static const struct {
+	Isod__V1__Request__AskCase ask;
+	const char *name;
+	Isod__V1__Role needed;
+} requests[] = {
+	{ASK(STATUS), "status", VIEWER},
+	{ASK(LIST_INCIDENTS), "list_incidents", VIEWER},
+	{ASK(SHOW_INCIDENT), "show_incident", VIEWER},
+	{ASK(ACKNOWLEDGE), "acknowledge", RESPONDER},
+	{ASK(CLOSE), "close", RESPONDER},
+	{ASK(RISK), "risk", VIEWER},
+	{ASK(METRICS), "metrics", VIEWER},
+	{ASK(WATCH), "watch", VIEWER},
+	{ASK(LIST_NOTIFICATIONS), "list_notifications", VIEWER},
+};
+
+void access_init(struct access_desk *d)
+{
+	*d = (struct access_desk){0};
+}
+
+void access_on_record(struct access_desk *d, const struct step *s)
+{
+	switch (s->record->body_case) {
+	case ISOD__V1__RECORD__BODY_REFUSAL: d->refusals++; break;
+	case ISOD__V1__RECORD__BODY_COMMAND: d->commands++; break;
+	default: break;
+	}
+}
+
+Isod__V1__Role access_needed(Isod__V1__Request__AskCase ask)
+{
+	for (size_t i = 0; i < ARRAY_LEN(requests); i++)
+		if (requests[i].ask == ask)
+			return requests[i].needed;
+	return ISOD__V1__ROLE__ROLE_NONE;
+}
+
+const char *access_request_name(Isod__V1__Request__AskCase ask)
+{
+	for (size_t i = 0; i < ARRAY_LEN(requests); i++)
+		if (requests[i].ask == ask)
+			return requests[i].name;
+	return "unknown";
+}

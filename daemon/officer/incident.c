@@ -1,0 +1,438 @@
+/* Why grouping goes by the strongest entity only: every match on a busy server shares its host with every other, and
+ * every password guesser tries root. Grouping by whatever is shared would weld all attackers of a night into one
+ * incident; grouping by nothing would page a thousand times. So an address binds first; a user binds only through
+ * what that user did (not through guesses at the name); the host binds what tells nothing else. */
+#include "officer/incident.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/pb.h"
+#include "base/utf8.h"
+
+#define TIMELINE_TEXT_MAX 400 /* bytes of one entry: title and the beginning of the message */
+
+#define LEVEL(x) ISOD__V1__LEVEL__LEVEL_##x
+#define STATE(x) ISOD__V1__INCIDENT_STATE__INCIDENT_##x
+
+/* The latest incidents that one rule opened, and the storm that its further ones fold into. */
+struct opener {
+	uint64_t opened_ns[INCIDENTS_PER_RULE]; /* a ring */
+	unsigned next;
+	uint64_t storm; /* incident id, 0: none */
+};
+
+static const char *const level_names[] = {"unrated", "informational", "low",
+                                          "medium",  "high",          "critical"};
+
+static void free_opener(void *p)
+{
+	free(p);
+}
+
+void incident_init(struct incident_desk *d)
+{
+	*d = (struct incident_desk){0};
+	map_init(&d->by_entity);
+	map_init(&d->by_rule);
+}
+
+void incident_release(struct incident_desk *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		isod__v1__incident__free_unpacked(d->items[i], NULL);
+	free(d->items);
+	map_release(&d->by_entity, NULL);
+	map_release(&d->by_rule, free_opener);
+}
+
+static Isod__V1__Incident *incident_at(const struct incident_desk *d, uint64_t id)
+{
+	return id >= 1 && id <= d->count ? d->items[id - 1] : NULL;
+}
+
+const Isod__V1__Incident *incident_get(const struct incident_desk *d, uint64_t id)
+{
+	return incident_at(d, id);
+}
+
+bool incident_is_open(const Isod__V1__Incident *i)
+{
+	return i->state < STATE(CLOSED);
+}
+
+/* ---- grouping ---- */
+
+static bool joinable(const Isod__V1__Incident *i, const struct step *s)
+{
+	return i && incident_is_open(i) &&
+	       s->time_ns - i->changed_ns <= s->settings->incident_window_ns;
+}
+
+static Isod__V1__Incident *find_by_entity(const struct incident_desk *d, const struct step *s,
+                                          const Isod__V1__Entity *e)
+{
+	char text[ENTITY_KEY_MAX];
+	uint64_t id = (uintptr_t)map_get(&d->by_entity, entity_key(e, text));
+	Isod__V1__Incident *i = incident_at(d, id);
+
+	return joinable(i, s) ? i : NULL;
+}
+
+static bool is_guess(const Isod__V1__Match *m)
+{
+	return strcmp(m->outcome, "failure") == 0;
+}
+
+static Isod__V1__Incident *incident_find(const struct incident_desk *d, const struct step *s,
+                                         const Isod__V1__Match *m)
+{
+	const Isod__V1__Entity *address = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
+	const Isod__V1__Entity *user = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_USER);
+	const Isod__V1__Entity *host = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_HOST);
+	Isod__V1__Incident *i = address ? find_by_entity(d, s, address) : NULL;
+
+	if (!i && user && (!address || !is_guess(m)))
+		i = find_by_entity(d, s, user);
+	if (!i && host && !address && !user)
+		i = find_by_entity(d, s, host);
+	return i;
+}
+
+/* Drops what points at incidents that nothing can join any more. */
+static void prune_keys(struct incident_desk *d, const struct step *s)
+{
+	const struct map_entry *e;
+
+	for (size_t at = 0; (e = map_next(&d->by_entity, &at));)
+		if (!joinable(incident_at(d, (uintptr_t)e->value), s))
+			map_remove(&d->by_entity, e->key);
+}
+
+static void remember(struct incident_desk *d, const struct step *s, const Isod__V1__Entity *e,
+                     uint64_t id)
+{
+	char text[ENTITY_KEY_MAX];
+
+	if (d->by_entity.count >= INCIDENT_KEYS_MAX)
+		prune_keys(d, s);
+	if (d->by_entity.count < INCIDENT_KEYS_MAX)
+		map_put(&d->by_entity, entity_key(e, text), (void *)(uintptr_t)id);
+}
+
+/* ---- what a match adds to an incident ---- */
+
+static void add_entities(Isod__V1__Incident *i, const Isod__V1__Match *m)
+{
+	for (size_t a = 0; a < m->n_entities; a++) {
+		const Isod__V1__Entity *e = m->entities[a];
+		bool known = i->n_entities >= INCIDENT_ENTITIES_MAX;
+		for (size_t b = 0; b < i->n_entities && !known; b++)
+			known = i->entities[b]->kind == e->kind &&
+			        strcmp(i->entities[b]->name, e->name) == 0;
+		if (known)
+			continue;
+		Isod__V1__Entity **at = pb_add(&i->entities, &i->n_entities, sizeof(*at));
+		*at = pb_copy(&e->base);
+	}
+}
+
+static void add_name(char ***names, size_t *count, const char *name)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp((*names)[i], name) == 0)
+			return;
+	pb_add_text(names, count, name);
+}
+
+/* "attack.t1110.001" is technique T1110.001; "attack.credential-access" or "…_access" a tactic;
+ * "attack.g0007" and "attack.s0002" (groups, software) are neither. */
+static void add_tags(Isod__V1__Incident *i, const Isod__V1__Match *m)
+{
+	for (size_t t = 0; t < m->n_tags; t++) {
+		struct str tag = str_of(m->tags[t]);
+		char name[64];
+		if (!str_starts(tag, STR("attack.")) || tag.n - 7 >= sizeof(name) || tag.n == 7)
+			continue;
+		memcpy(name, tag.p + 7, tag.n - 6);
+		bool numbered = isdigit((unsigned char)name[1]);
+		for (char *c = name; *c; c++)
+			*c = numbered ? (char)toupper((unsigned char)*c) : (*c == '_' ? '-' : *c);
+		if (!numbered)
+			add_name(&i->tactics, &i->n_tactics, name);
+		else if (name[0] == 'T' && i->n_techniques < INCIDENT_ENTITIES_MAX)
+			add_name(&i->techniques, &i->n_techniques, name);
+	}
+}
+
+static void add_evidence_ref(Isod__V1__Incident *i, const Isod__V1__EvidenceRef *ref)
+{
+	if (!ref || !ref->sequence)
+		return;
+	if (i->n_evidence >= INCIDENT_EVIDENCE_MAX) {
+		i->evidence_omitted++;
+		return;
+	}
+	Isod__V1__EvidenceRef **at = pb_add(&i->evidence, &i->n_evidence, sizeof(*at));
+	*at = pb_copy(&ref->base);
+}
+
+static void add_evidence(Isod__V1__Incident *i, const Isod__V1__Match *m)
+{
+	for (size_t c = 0; c < m->n_contributing; c++)
+		add_evidence_ref(i, m->contributing[c]);
+	if (m->n_contributing == 0)
+		add_evidence_ref(i, m->evidence);
+}
+
+static void add_rule(Isod__V1__Incident *i, const Isod__V1__Match *m, uint64_t when)
+{
+	Isod__V1__RuleCount *rule = NULL;
+
+	for (size_t r = 0; r < i->n_rules && !rule; r++)
+		if (strcmp(i->rules[r]->rule, m->rule) == 0)
+			rule = i->rules[r];
+	if (!rule) {
+		Isod__V1__RuleCount **at = pb_add(&i->rules, &i->n_rules, sizeof(*at));
+		rule = *at = xmalloc(sizeof(*rule));
+		isod__v1__rule_count__init(rule);
+		pb_set_text(&rule->rule, m->rule);
+		pb_set_text(&rule->title, m->title);
+		rule->level = m->level;
+		rule->first_ns = when;
+	}
+	rule->count++;
+	rule->last_ns = when > rule->last_ns ? when : rule->last_ns;
+}
+
+/* The entry to fill, or NULL past the limit (then it is counted). */
+static Isod__V1__TimelineEntry *timeline_add(Isod__V1__Incident *i, uint64_t when)
+{
+	if (i->n_timeline >= INCIDENT_TIMELINE_MAX) {
+		i->timeline_omitted++;
+		return NULL;
+	}
+	Isod__V1__TimelineEntry **at = pb_add(&i->timeline, &i->n_timeline, sizeof(*at));
+	*at = xmalloc(sizeof(**at));
+	isod__v1__timeline_entry__init(*at);
+	(*at)->time_ns = when;
+	(*at)->count = 1;
+	return *at;
+}
+
+static void timeline_match(Isod__V1__Incident *i, const Isod__V1__Match *m, uint64_t when)
+{
+	Isod__V1__TimelineEntry *last = i->n_timeline ? i->timeline[i->n_timeline - 1] : NULL;
+
+	if (last && strcmp(last->rule, m->rule) == 0) {
+		last->count++;
+		return;
+	}
+	Isod__V1__TimelineEntry *entry = timeline_add(i, when);
+	if (!entry)
+		return;
+	char *text = m->summary[0] ? xasprintf("%s: %s", m->title, m->summary) : xstrdup(m->title);
+	pb_set(&entry->text, utf8_cut(str_of(text), TIMELINE_TEXT_MAX));
+	free(text);
+	pb_set_text(&entry->rule, m->rule);
+	if (m->evidence)
+		entry->evidence = pb_copy(&m->evidence->base);
+}
+
+static void timeline_note(Isod__V1__Incident *i, const struct step *s, const char *who,
+                          const char *what, const char *note)
+{
+	Isod__V1__TimelineEntry *entry = timeline_add(i, s->time_ns);
+
+	if (!entry)
+		return;
+	char *text = note[0] ? xasprintf("%s: %s", what, note) : xstrdup(what);
+	pb_set(&entry->text, utf8_cut(str_of(text), TIMELINE_TEXT_MAX));
+	free(text);
+	pb_set_text(&entry->who, who);
+}
+
+/* ---- opening ---- */
+
+static void set_title(Isod__V1__Incident *i, const Isod__V1__Match *m, bool storm)
+{
+	static const Isod__V1__EntityKind strongest[] = {ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS,
+	                                                 ISOD__V1__ENTITY_KIND__ENTITY_USER,
+	                                                 ISOD__V1__ENTITY_KIND__ENTITY_HOST};
+	const Isod__V1__Entity *e = NULL;
+
+	for (size_t k = 0; k < ARRAY_LEN(strongest) && !e; k++)
+		e = match_entity(m, strongest[k]);
+	char *text = storm ? xasprintf("Storm: %s", m->title)
+	             : e   ? xasprintf("%s (%s)", m->title, e->name)
+	                   : xstrdup(m->title);
+	pb_set_text(&i->title, text);
+	free(text);
+}
+
+static Isod__V1__Incident *incident_new(struct incident_desk *d, const struct step *s)
+{
+	Isod__V1__Incident *i = xmalloc(sizeof(*i));
+
+	isod__v1__incident__init(i);
+	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
+	d->items[d->count++] = i;
+	d->open++;
+	i->id = d->count;
+	i->state = STATE(DETECTED);
+	i->opened_ns = s->time_ns;
+	return i;
+}
+
+static struct opener *opener_get(struct incident_desk *d, const char *rule)
+{
+	struct opener *o = map_get(&d->by_rule, str_of(rule));
+
+	if (!o) {
+		o = xcalloc(1, sizeof(*o));
+		map_put(&d->by_rule, str_of(rule), o);
+	}
+	return o;
+}
+
+/* A new incident for the match, or the storm that its rule's further incidents fold into. */
+static Isod__V1__Incident *incident_open(struct incident_desk *d, const struct step *s,
+                                         const Isod__V1__Match *m, bool *ret_storm)
+{
+	struct opener *o = opener_get(d, m->rule);
+	uint64_t oldest = o->opened_ns[o->next];
+
+	*ret_storm = oldest && s->time_ns - oldest <= s->settings->incident_window_ns;
+	if (*ret_storm && joinable(incident_at(d, o->storm), s))
+		return incident_at(d, o->storm);
+	Isod__V1__Incident *i = incident_new(d, s);
+	if (*ret_storm) {
+		o->storm = i->id;
+		return i;
+	}
+	o->opened_ns[o->next] = s->time_ns;
+	o->next = (o->next + 1) % INCIDENTS_PER_RULE;
+	return i;
+}
+
+/* "opened", "severity raised to …" or NULL; sets severity and title. */
+static const char *judge(Isod__V1__Incident *i, const Isod__V1__Match *m, bool storm)
+{
+	static const char *const raised[] = {NULL,
+	                                     NULL,
+	                                     "severity raised to low",
+	                                     "severity raised to medium",
+	                                     "severity raised to high",
+	                                     "severity raised to critical"};
+	bool fresh = i->matches == 0;
+
+	if (!fresh && m->level <= i->severity)
+		return NULL;
+	i->severity = m->level;
+	set_title(i, m, storm);
+	return fresh ? "opened" : raised[m->level];
+}
+
+const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struct step *s,
+                                            const Isod__V1__Match *m, const char **ret_reason)
+{
+	Isod__V1__Incident *i = incident_find(d, s, m);
+	uint64_t when = match_time(m, s->settings);
+	bool storm = false;
+
+	*ret_reason = NULL;
+	if ((unsigned)m->level >= ARRAY_LEN(level_names))
+		return NULL;
+	if (!i && m->level < s->settings->incident_open_level)
+		return NULL;
+	if (!i)
+		i = incident_open(d, s, m, &storm);
+	*ret_reason = judge(i, m, storm);
+	i->matches++;
+	i->changed_ns = s->time_ns;
+	if (!i->first_ns || when < i->first_ns)
+		i->first_ns = when;
+	if (when > i->last_ns)
+		i->last_ns = when;
+	add_entities(i, m);
+	add_tags(i, m);
+	add_evidence(i, m);
+	add_rule(i, m, when);
+	timeline_match(i, m, when);
+	/* A storm gathers strangers: what they share is the rule, so their entities bind nothing to it. */
+	for (size_t e = 0; e < m->n_entities && !storm; e++)
+		if (m->entities[e]->kind != ISOD__V1__ENTITY_KIND__ENTITY_USER || !is_guess(m))
+			remember(d, s, m->entities[e], i->id);
+	step_dirty_id(s, VIEW_INCIDENT, i->id);
+	if (s->effects->incident)
+		s->effects->incident(s->effects->arg, i);
+	return i;
+}
+
+/* ---- commands ---- */
+
+static uint64_t command_target(const Isod__V1__Command *c)
+{
+	switch (c->action_case) {
+	case ISOD__V1__COMMAND__ACTION_ACKNOWLEDGE: return c->acknowledge->incident;
+	case ISOD__V1__COMMAND__ACTION_CLOSE: return c->close->incident;
+	default: return 0;
+	}
+}
+
+int incident_check(const struct incident_desk *d, const Isod__V1__Command *c)
+{
+	const Isod__V1__Incident *i = incident_get(d, command_target(c));
+
+	if (!i)
+		return -ENOENT;
+	if (c->action_case == ISOD__V1__COMMAND__ACTION_ACKNOWLEDGE && i->state != STATE(DETECTED))
+		return -EALREADY;
+	return incident_is_open(i) ? 0 : -EALREADY;
+}
+
+static void acknowledge(Isod__V1__Incident *i, const struct step *s, const Isod__V1__Command *c)
+{
+	i->state = STATE(TRIAGED);
+	i->acknowledged_ns = s->time_ns;
+	pb_set_text(&i->owner, c->user);
+	timeline_note(i, s, c->user, "acknowledged", c->acknowledge->note);
+}
+
+static void close_incident(struct incident_desk *d, Isod__V1__Incident *i, const struct step *s,
+                           const Isod__V1__Command *c)
+{
+	static const char *const as[] = {"closed", "closed as true positive",
+	                                 "closed as false positive", "closed as benign",
+	                                 "closed as duplicate"};
+	unsigned disposition = c->close->disposition;
+
+	i->state = STATE(CLOSED);
+	i->closed_ns = s->time_ns;
+	i->disposition = c->close->disposition;
+	pb_set_text(&i->note, c->close->note);
+	timeline_note(i, s, c->user, as[disposition < ARRAY_LEN(as) ? disposition : 0],
+	              c->close->note);
+	d->open--;
+}
+
+const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const struct step *s,
+                                              const Isod__V1__Command *c)
+{
+	if (incident_check(d, c) < 0)
+		return NULL;
+	Isod__V1__Incident *i = incident_at(d, command_target(c));
+
+	if (c->action_case == ISOD__V1__COMMAND__ACTION_ACKNOWLEDGE)
+		acknowledge(i, s, c);
+	else
+		close_incident(d, i, s, c);
+	i->changed_ns = s->time_ns;
+	step_dirty_id(s, VIEW_INCIDENT, i->id);
+	if (s->effects->incident)
+		s->effects->incident(s->effects->arg, i);
+	return i;
+}

@@ -1,0 +1,290 @@
+/* Durable first, then folded: a batch of records is appended, synced, and only then applied with its effects. So
+ * nobody is woken by, and nobody is shown, what a power cut could take back, and a ledger that cannot be written
+ * stops the officer from taking more (the rings fill, the workers stop reading) instead of letting it forget. */
+#include "officer/officer.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/pb.h"
+
+#define BATCH_RECORDS 4096          /* of one group commit: bounds the time between loop turns */
+#define RETRY_NS      NS_PER_SECOND /* between attempts at a ledger that cannot be written */
+#define TIMER_MAX_NS                                                                               \
+	(60 * NS_PER_SECOND) /* a deadline is looked at again after this: the clock may jump */
+
+struct pending {
+	uint64_t sequence, time_ns;
+	Isod__V1__Record *record;
+};
+
+struct officer {
+	struct officer_options options;
+	struct segment_log *ledger;
+	struct state state;
+	struct pending *batch; /* appended, not yet durable and folded */
+	size_t batch_count, batch_cap;
+	uint64_t last_ns; /* time of the last record appended */
+	bool stalled;
+	bool folding;
+	uint64_t malformed; /* records from the inbox that were none */
+	struct event *wake, *timer;
+};
+
+/* ---- batches ---- */
+
+static void batch_add(struct officer *o, Isod__V1__Record *record)
+{
+	uint64_t now = clock_now();
+
+	if (now > o->last_ns)
+		o->last_ns = now;
+	xgrow(&o->batch, &o->batch_cap, o->batch_count + 1, sizeof(*o->batch));
+	o->batch[o->batch_count++] = (struct pending){
+		.sequence = ledger_append(o->ledger, o->last_ns, record),
+		.time_ns = o->last_ns,
+		.record = record,
+	};
+}
+
+static void set_stalled(struct officer *o, bool stalled, int error)
+{
+	if (stalled == o->stalled)
+		return;
+	o->stalled = stalled;
+	if (stalled)
+		log_error(
+			"the ledger in %s cannot be written: %s; nothing is taken in until it can",
+			o->options.ledger_dir, strerror(-error));
+	else
+		log_notice("the ledger in %s can be written again", o->options.ledger_dir);
+	if (o->options.stalled)
+		o->options.stalled(o->options.effects.arg, stalled);
+}
+
+static void batch_fold(struct officer *o, struct pending *batch, size_t count)
+{
+	o->folding = true;
+	for (size_t i = 0; i < count; i++) {
+		state_apply(&o->state, batch[i].sequence, batch[i].time_ns, batch[i].record,
+		            &o->options.effects);
+		isod__v1__record__free_unpacked(batch[i].record, NULL);
+	}
+	o->folding = false;
+}
+
+/* Makes the batch durable and folds it. 0 or -errno: then it stays and the call can be repeated. Records that an
+ * effect posts while the batch is folded come after it: a batch of their own. */
+static int batch_commit(struct officer *o)
+{
+	while (o->batch_count && !o->folding) {
+		int r = segment_sync(o->ledger);
+		set_stalled(o, r < 0, r);
+		if (r < 0)
+			return r;
+		struct pending *batch = o->batch;
+		size_t count = o->batch_count;
+		o->batch = NULL;
+		o->batch_count = o->batch_cap = 0;
+		batch_fold(o, batch, count);
+		free(batch);
+	}
+	return 0;
+}
+
+/* ---- the inbox ---- */
+
+static void take(void *arg, size_t worker, struct str packed)
+{
+	struct officer *o = arg;
+	Isod__V1__Record *record =
+		isod__v1__record__unpack(NULL, packed.n, (const uint8_t *)packed.p);
+
+	if (!record) {
+		o->malformed++;
+		log_error("worker %zu handed over a record that is none (%zu bytes)", worker,
+		          packed.n);
+		return;
+	}
+	if (record->body_case == ISOD__V1__RECORD__BODY_MATCH &&
+	    state_has_match(&o->state, record->match)) {
+		isod__v1__record__free_unpacked(record, NULL);
+		return;
+	}
+	batch_add(o, record);
+}
+
+static void arm_timer(struct officer *o)
+{
+	uint64_t due = o->stalled ? 0 : state_next_deadline(&o->state), now = clock_now(), wait;
+
+	if (due == NEVER) {
+		evtimer_del(o->timer);
+		return;
+	}
+	if (o->stalled)
+		wait = RETRY_NS;
+	else
+		wait = due > now ? due - now : 0;
+	if (wait > TIMER_MAX_NS)
+		wait = TIMER_MAX_NS;
+	struct timeval tv = {.tv_sec = (time_t)(wait / NS_PER_SECOND),
+	                     .tv_usec = (suseconds_t)(wait % NS_PER_SECOND / 1000 + 1)};
+	evtimer_add(o->timer, &tv);
+}
+
+/* One batch from the inbox. Returns how many records it took. */
+static size_t turn(struct officer *o)
+{
+	if (o->stalled && batch_commit(o) < 0)
+		return 0;
+	size_t taken = inbox_drain(o->options.inbox, BATCH_RECORDS, take, o);
+	batch_commit(o);
+	return taken;
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct officer *o = arg;
+	(void)fd;
+	(void)what;
+
+	/* A batch a turn, so that clients and plugins are served in between; the descriptor stays readable until
+	 * inbox_drain has found nothing. */
+	if (turn(o) && !o->stalled)
+		event_active(o->wake, EV_READ, 0);
+	if (o->stalled)
+		event_del(o->wake);
+	arm_timer(o);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct officer *o = arg;
+	(void)fd;
+	(void)what;
+
+	if (o->stalled) {
+		if (batch_commit(o) == 0) {
+			event_add(o->wake, NULL);
+			event_active(o->wake, EV_READ, 0);
+		}
+	} else if (state_next_deadline(&o->state) <= clock_now()) {
+		Isod__V1__Tick tick = ISOD__V1__TICK__INIT;
+		Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+		record.body_case = ISOD__V1__RECORD__BODY_TICK;
+		record.tick = &tick;
+		officer_post(o, &record);
+	}
+	arm_timer(o);
+}
+
+/* ---- life ---- */
+
+static int replay(void *arg, uint64_t sequence, uint64_t time_ns, const Isod__V1__Record *record)
+{
+	struct officer *o = arg;
+
+	state_apply(&o->state, sequence, time_ns, record, NULL);
+	return 0;
+}
+
+int officer_open(const struct officer_options *options, struct officer **ret, char *error,
+                 size_t error_size)
+{
+	struct officer *o = xcalloc(1, sizeof(*o));
+	const struct segment_options so = {.kind = SEGMENT_LEDGER,
+	                                   .segment_bytes = options->segment_bytes};
+
+	o->options = *options;
+	state_init(&o->state);
+	int r = segment_open(options->ledger_dir, &so, &o->ledger, error, error_size);
+	if (r == 0)
+		r = ledger_read(options->ledger_dir, 1, replay, o, error, error_size);
+	if (r < 0) {
+		officer_close(o);
+		return r;
+	}
+	o->last_ns = o->state.time_ns;
+	o->wake =
+		event_new(options->base, options->inbox->wake_fd, EV_READ | EV_PERSIST, on_wake, o);
+	o->timer = evtimer_new(options->base, on_timer, o);
+	if (!o->wake || !o->timer)
+		abort();
+	*ret = o;
+	return 0;
+}
+
+void officer_close(struct officer *o)
+{
+	if (!o)
+		return;
+	if (o->ledger)
+		batch_commit(o);
+	for (size_t i = 0; i < o->batch_count; i++)
+		isod__v1__record__free_unpacked(o->batch[i].record, NULL);
+	free(o->batch);
+	if (o->wake)
+		event_free(o->wake);
+	if (o->timer)
+		event_free(o->timer);
+	segment_close(o->ledger);
+	state_release(&o->state);
+	free(o);
+}
+
+void officer_start(struct officer *o, const Isod__V1__Started *started,
+                   const Isod__V1__Settings *settings)
+{
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+
+	if (!pb_equal(&settings->base, &o->state.settings->base)) {
+		record.body_case = ISOD__V1__RECORD__BODY_SETTINGS;
+		record.settings = (Isod__V1__Settings *)(uintptr_t)settings;
+		officer_post(o, &record);
+	}
+	record.body_case = ISOD__V1__RECORD__BODY_STARTED;
+	record.started = (Isod__V1__Started *)(uintptr_t)started;
+	officer_post(o, &record);
+	event_add(o->wake, NULL);
+	arm_timer(o);
+}
+
+const struct state *officer_state(const struct officer *o)
+{
+	return &o->state;
+}
+
+const uint8_t *officer_head(const struct officer *o)
+{
+	return segment_chain(o->ledger);
+}
+
+int officer_record(struct officer *o, const Isod__V1__Record *record)
+{
+	if (o->stalled)
+		return -EAGAIN;
+	batch_add(o, pb_copy(&record->base));
+	int r = batch_commit(o);
+	arm_timer(o);
+	return r;
+}
+
+void officer_post(struct officer *o, const Isod__V1__Record *record)
+{
+	batch_add(o, pb_copy(&record->base));
+	if (!o->stalled)
+		batch_commit(o);
+	arm_timer(o);
+}
+
+void officer_drain(struct officer *o)
+{
+	while (turn(o))
+		;
+}

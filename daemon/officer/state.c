@@ -1,0 +1,185 @@
+#include "officer/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/pb.h"
+
+#define WORKERS_MAX 4096 /* a record that names a worker past this is damaged */
+
+void state_init(struct state *s)
+{
+	*s = (struct state){0};
+	s->settings = xmalloc(sizeof(*s->settings));
+	isod__v1__settings__init(s->settings);
+	s->correlate = correlate_new();
+	incident_init(&s->incident);
+	risk_init(&s->risk);
+	architecture_init(&s->architecture);
+	improvement_init(&s->improvement);
+	reporting_init(&s->reporting);
+	access_init(&s->access);
+}
+
+void state_release(struct state *s)
+{
+	isod__v1__settings__free_unpacked(s->settings, NULL);
+	for (size_t i = 0; i < s->cursor_count; i++)
+		map_release(&s->cursors[i].matched, NULL);
+	free(s->cursors);
+	correlate_free(s->correlate);
+	incident_release(&s->incident);
+	risk_release(&s->risk);
+	architecture_release(&s->architecture);
+	improvement_release(&s->improvement);
+	reporting_release(&s->reporting);
+}
+
+/* ---- cursors ---- */
+
+static struct cursor *cursor_at(struct state *s, uint32_t worker)
+{
+	if (worker >= WORKERS_MAX)
+		return NULL;
+	if (worker >= s->cursor_count) {
+		s->cursors = xrealloc(s->cursors, (worker + 1) * sizeof(*s->cursors));
+		for (size_t i = s->cursor_count; i <= worker; i++) {
+			s->cursors[i] = (struct cursor){0};
+			map_init(&s->cursors[i].matched);
+		}
+		s->cursor_count = worker + 1;
+	}
+	return &s->cursors[worker];
+}
+
+#define MATCH_KEY_MAX 600 /* a sequence and a rule's id, which the loader bounds */
+
+static struct str match_key(const Isod__V1__Match *m, char out[static MATCH_KEY_MAX])
+{
+	int n = snprintf(out, MATCH_KEY_MAX, "%llu/%s", (unsigned long long)m->evidence->sequence,
+	                 m->rule);
+	return str_make(out, n < MATCH_KEY_MAX ? (size_t)n : MATCH_KEY_MAX - 1);
+}
+
+static void cursor_match(struct state *s, const Isod__V1__Match *m)
+{
+	struct cursor *c = m->evidence ? cursor_at(s, m->evidence->worker) : NULL;
+	char key[MATCH_KEY_MAX];
+
+	if (!c || m->evidence->sequence <= c->upto)
+		return;
+	map_put(&c->matched, match_key(m, key), c);
+	if (m->evidence->sequence > c->seen_max)
+		c->seen_max = m->evidence->sequence;
+}
+
+static void cursor_tally(struct state *s, const Isod__V1__Tally *t)
+{
+	struct cursor *c = cursor_at(s, t->worker);
+
+	if (!c || t->upto < c->upto)
+		return;
+	c->upto = t->upto;
+	if (t->upto > c->seen_max)
+		c->seen_max = t->upto;
+	/* A tally stands behind all matches up to it, and none past it came before it on the ring. */
+	map_release(&c->matched, NULL);
+}
+
+bool state_has_match(const struct state *s, const Isod__V1__Match *m)
+{
+	char key[MATCH_KEY_MAX];
+
+	if (!m->evidence || m->evidence->worker >= s->cursor_count)
+		return false;
+	const struct cursor *c = &s->cursors[m->evidence->worker];
+	if (m->evidence->sequence > c->seen_max)
+		return false;
+	return m->evidence->sequence <= c->upto || map_get(&c->matched, match_key(m, key));
+}
+
+/* ---- the fold ---- */
+
+/* A match that counts for itself visits the desks in their order. */
+static void visit_desks(struct state *s, const struct step *step, const Isod__V1__Match *m)
+{
+	const char *reason;
+	const Isod__V1__Incident *i = incident_on_match(&s->incident, step, m, &reason);
+
+	risk_on_match(&s->risk, step, m, i ? i->id : 0);
+	improvement_on_match(&s->improvement, step, m, i && i->matches == 1);
+	if (reason)
+		reporting_on_incident(&s->reporting, step, i, reason);
+}
+
+static void apply_match(struct state *s, const struct step *step, const Isod__V1__Match *m)
+{
+	const Isod__V1__Match *const *derived;
+
+	s->matches++;
+	cursor_match(s, m);
+	if (!m->silent)
+		visit_desks(s, step, m);
+	size_t count = correlate_on_match(s->correlate, step, m, &derived);
+	for (size_t i = 0; i < count; i++)
+		if (!derived[i]->silent)
+			visit_desks(s, step, derived[i]);
+}
+
+static void apply_settings(struct state *s, const Isod__V1__Settings *settings)
+{
+	isod__v1__settings__free_unpacked(s->settings, NULL);
+	s->settings = pb_copy(&settings->base);
+	s->risk.half_life_ns = settings->risk_half_life_ns;
+	correlate_settings(s->correlate, s->settings);
+}
+
+static void apply_command(struct state *s, const struct step *step, const Isod__V1__Command *c)
+{
+	const Isod__V1__Incident *i = incident_on_command(&s->incident, step, c);
+
+	if (i)
+		reporting_on_handled(&s->reporting, step, i->id);
+}
+
+void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
+                 const Isod__V1__Record *record, const struct effects *effects)
+{
+	static const struct effects none = {0};
+
+	s->sequence = sequence;
+	s->time_ns = time_ns > s->time_ns ? time_ns : s->time_ns;
+	if (record->body_case == ISOD__V1__RECORD__BODY_SETTINGS)
+		apply_settings(s, record->settings);
+	const struct step step = {.sequence = sequence,
+	                          .time_ns = s->time_ns,
+	                          .record = record,
+	                          .settings = s->settings,
+	                          .effects = effects ? effects : &none};
+
+	switch (record->body_case) {
+	case ISOD__V1__RECORD__BODY_STARTED:
+		s->started_ns = s->time_ns;
+		reporting_on_started(&s->reporting, &step);
+		break;
+	case ISOD__V1__RECORD__BODY_MATCH: apply_match(s, &step, record->match); break;
+	case ISOD__V1__RECORD__BODY_TALLY:
+		cursor_tally(s, record->tally);
+		architecture_on_tally(&s->architecture, &step, record->tally);
+		break;
+	case ISOD__V1__RECORD__BODY_COMMAND: apply_command(s, &step, record->command); break;
+	case ISOD__V1__RECORD__BODY_PLUGIN_RESULT:
+		reporting_on_result(&s->reporting, &step, record->plugin_result);
+		break;
+	default: break;
+	}
+	improvement_on_record(&s->improvement, &step);
+	access_on_record(&s->access, &step);
+	reporting_on_clock(&s->reporting, &step, &s->incident);
+}
+
+uint64_t state_next_deadline(const struct state *s)
+{
+	return reporting_next_deadline(&s->reporting);
+}
