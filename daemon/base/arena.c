@@ -48,7 +48,9 @@ static struct arena_block *arena_extend(struct arena *a, size_t size)
 			return a->current = last;
 	}
 	size_t want = size > BLOCK_MIN ? size : BLOCK_MIN;
-	if (a->limit && (want > a->limit || a->held > a->limit - want))
+	if (a->limit && want > a->limit - a->held)
+		want = a->limit - a->held; /* the last block is what the limit leaves */
+	if (want < size)
 		return NULL;
 	struct arena_block *b = xmalloc(sizeof(*b) + want);
 	*b = (struct arena_block){.size = want};

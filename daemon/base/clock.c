@@ -124,9 +124,10 @@ static int zone(struct str s, size_t *at, int *ret_minutes)
 	if (!minus && s.p[*at] != '+')
 		return 0;
 	(*at)++;
-	int h = digits(s, at, 2);
-	literal(s, at, ':');
-	int m = digits(s, at, 2);
+	int h = digits(s, at, 2), m = 0;
+	bool minutes = literal(s, at, ':');
+	if (minutes || (*at < s.n && isdigit((unsigned char)s.p[*at])))
+		m = digits(s, at, 2);
 	if (h < 0 || m < 0 || h > 23 || m > 59)
 		return -EINVAL;
 	*ret_minutes = (minus ? -1 : 1) * (h * 60 + m);

@@ -25,7 +25,7 @@ int clock_from_civil(int year, int month, int day, int hour, int minute, int sec
 int clock_year(uint64_t ns);
 
 /* RFC 3339 with date, "T" or " ", time, optional fraction (any digits), "Z" or offset (with or without
- * colon) or none (then UTC). On success *ret_ns and *ret_used (bytes taken; may be NULL), returns 0;
+ * colon, or hours alone) or none (then UTC). On success *ret_ns and *ret_used (bytes taken; may be NULL), returns 0;
  * -EINVAL when the text does not begin with such a time. */
 int clock_parse(struct str text, uint64_t *ret_ns, size_t *ret_used);
 

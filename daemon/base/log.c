@@ -31,8 +31,10 @@ char *log_escape(struct str in, char *out, size_t size)
 
 	for (size_t i = 0; i < in.n;) {
 		size_t len = utf8_sequence(str_skip(in, i));
-		bool plain =
-			len > 1 || (len == 1 && (unsigned char)in.p[i] >= 0x20 && in.p[i] != 0x7f);
+		unsigned char c = (unsigned char)in.p[i];
+		/* Terminals obey C1 (U+0080 to U+009F) like C0. */
+		bool c1 = len == 2 && c == 0xc2 && (unsigned char)in.p[i + 1] < 0xa0;
+		bool plain = (len > 1 && !c1) || (len == 1 && c >= 0x20 && c != 0x7f);
 		if (o + 4 + sizeof(cut) > size) {
 			if (o + sizeof(cut) <= size)
 				o += (size_t)snprintf(out + o, size - o, "%s", cut);

@@ -63,15 +63,18 @@ char *xasprintf(const char *format, ...)
 
 void xgrow(void *items, size_t *cap, size_t need, size_t size)
 {
-	void **p = items;
 	size_t to = *cap ? *cap : 8;
+	void *p;
 
 	if (need <= *cap)
 		return;
+	if (need > SIZE_MAX / 4 || (size && need > SIZE_MAX / 4 / size))
+		out_of_memory(SIZE_MAX);
 	while (to < need)
 		to *= 2;
-	if (size && to > SIZE_MAX / size)
-		out_of_memory(SIZE_MAX);
-	*p = xrealloc(*p, to * size);
+	/* `items` points to a pointer of some type, which a void ** must not alias. */
+	memcpy(&p, items, sizeof(p));
+	p = xrealloc(p, to * size);
+	memcpy(items, &p, sizeof(p));
 	*cap = to;
 }

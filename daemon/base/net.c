@@ -34,7 +34,7 @@ int net_parse(struct str text, struct sockaddr_storage *ret, socklen_t *ret_leng
 		return -EINVAL;
 	if (name.n == 0 || str_eq(name, STR("*")))
 		name = STR("::");
-	if (name.n >= sizeof(host))
+	if (name.n >= sizeof(host) || str_find(name, '\0') >= 0)
 		return -EINVAL;
 	memcpy(host, name.p, name.n);
 	host[name.n] = '\0';
@@ -99,7 +99,7 @@ static int to_binary(struct str s, struct in6_addr *ret)
 {
 	char text[NET_TEXT_MAX];
 
-	if (s.n == 0 || s.n >= sizeof(text))
+	if (s.n == 0 || s.n >= sizeof(text) || str_find(s, '\0') >= 0)
 		return AF_UNSPEC;
 	memcpy(text, s.p, s.n);
 	text[s.n] = '\0';
@@ -132,6 +132,6 @@ bool net_is_local(struct str s)
 	if (family != AF_INET6)
 		return false;
 	if (IN6_IS_ADDR_V4MAPPED(&a))
-		return a.s6_addr[12] == 127;
+		return a.s6_addr[12] == 127 || a.s6_addr32[3] == INADDR_ANY;
 	return IN6_IS_ADDR_LOOPBACK(&a) || IN6_IS_ADDR_UNSPECIFIED(&a);
 }

@@ -14,6 +14,8 @@
 
 int path_make_dirs(const char *path, mode_t mode)
 {
+	if (!path[0])
+		return -ENOENT;
 	char *copy = xstrdup(path);
 	int r = 0;
 
@@ -73,6 +75,20 @@ static int write_all(int fd, struct str content)
 	return 0;
 }
 
+/* So that the new name survives power loss too, not only the contents. */
+static int sync_folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	free(folder);
+	return r;
+}
+
 int path_write_atomic(const char *path, struct str content, mode_t mode)
 {
 	char *temporary = xasprintf("%s.new", path);
@@ -88,7 +104,7 @@ int path_write_atomic(const char *path, struct str content, mode_t mode)
 	if (r < 0 && fd >= 0)
 		unlink(temporary);
 	free(temporary);
-	return r;
+	return r < 0 ? r : sync_folder_of(path);
 }
 
 struct listing {

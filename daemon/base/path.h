@@ -12,7 +12,7 @@ int path_make_dirs(const char *path, mode_t mode);
 /* Appends the whole file to `out`, whose cap bounds the size. 0, -errno, or -EFBIG past the cap. */
 int path_read(const char *path, struct buf *out);
 
-/* Writes `content` to a file beside `path`, syncs and renames it over `path`. 0 or -errno. */
+/* Writes `content` to a file beside `path`, syncs it, renames it over `path` and syncs the folder. 0 or -errno. */
 int path_write_atomic(const char *path, struct str content, mode_t mode);
 
 /* Every regular file under `path` (itself, if it is one) whose name ends in one of `suffixes` (NULL-ended

@@ -23,7 +23,8 @@ struct ring {
 	size_t seen_published;
 };
 
-/* `size` is rounded up to a power of two; a record may take at most half of it. */
+/* A struct that holds one must be aligned to RING_CACHE_LINE, which malloc() does not do: aligned_alloc().
+ * `size` is rounded up to a power of two; a record may take at most half of it. */
 void ring_init(struct ring *r, size_t size);
 void ring_release(struct ring *r);
 

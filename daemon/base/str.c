@@ -2,15 +2,25 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <strings.h>
 
 #include "base/mem.h"
 
 #define DISTANCE_MAX 64 /* option and key names are far shorter; bounds the quadratic table */
 
+static unsigned char lower(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
 bool str_ieq(struct str a, struct str b)
 {
-	return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
+	if (a.n != b.n)
+		return false;
+	/* strncasecmp() would stop at a NUL. */
+	for (size_t i = 0; i < a.n; i++)
+		if (lower(a.p[i]) != lower(b.p[i]))
+			return false;
+	return true;
 }
 
 struct str str_trim(struct str s)
@@ -75,9 +85,9 @@ int str_to_i64(struct str s, int64_t *ret)
 
 	if (r < 0)
 		return r;
-	if (v > (uint64_t)INT64_MAX)
+	if (v > (uint64_t)INT64_MAX + negative)
 		return -ERANGE;
-	*ret = negative ? -(int64_t)v : (int64_t)v;
+	*ret = (int64_t)(negative ? 0 - v : v);
 	return 0;
 }
 
@@ -137,24 +147,31 @@ int str_to_size(struct str s, uint64_t *ret_bytes)
 	return to_units(s, size_units, ARRAY_LEN(size_units), ret_bytes);
 }
 
+/* Three rows of the table of optimal string alignment: two before the current one, for the swap. */
 size_t str_distance(struct str a, struct str b)
 {
-	size_t row[DISTANCE_MAX + 1];
+	size_t rows[3][DISTANCE_MAX + 1];
+	size_t *before = rows[0], *last = rows[1], *row = rows[2];
 
 	if (a.n > DISTANCE_MAX || b.n > DISTANCE_MAX)
 		return SIZE_MAX;
 	for (size_t j = 0; j <= b.n; j++)
 		row[j] = j;
 	for (size_t i = 1; i <= a.n; i++) {
-		size_t diagonal = row[0];
+		size_t *spare = before;
+		before = last;
+		last = row;
+		row = spare;
 		row[0] = i;
 		for (size_t j = 1; j <= b.n; j++) {
-			size_t best = diagonal + (a.p[i - 1] != b.p[j - 1]);
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
+			size_t best = last[j - 1] + (a.p[i - 1] != b.p[j - 1]);
+			if (last[j] + 1 < best)
+				best = last[j] + 1;
 			if (row[j - 1] + 1 < best)
 				best = row[j - 1] + 1;
-			diagonal = row[j];
+			if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] &&
+			    a.p[i - 2] == b.p[j - 1] && before[j - 2] + 1 < best)
+				best = before[j - 2] + 1;
 			row[j] = best;
 		}
 	}

@@ -49,7 +49,8 @@ static inline struct str str_skip(struct str s, size_t n)
 {
 	if (n > s.n)
 		n = s.n;
-	return (struct str){s.p + n, s.n - n};
+	/* Adding 0 to a null pointer is not defined in C. */
+	return (struct str){n ? s.p + n : s.p, s.n - n};
 }
 
 static inline struct str str_head(struct str s, size_t n)
@@ -79,7 +80,8 @@ int str_to_duration(struct str s, uint64_t *ret_ns);
 /* "64k", "64KiB", "1M", "2GiB", bare bytes (powers of 1024). Return 0, -EINVAL or -ERANGE. */
 int str_to_size(struct str s, uint64_t *ret_bytes);
 
-/* Number of single-character edits between two short words (Levenshtein), for "did you mean".
+/* Number of single-character edits between two short words, the swap of two neighbours counting as one
+ * (optimal string alignment), for "did you mean".
  * Words longer than 64 bytes count as far apart (SIZE_MAX). */
 size_t str_distance(struct str a, struct str b);
 

@@ -45,7 +45,7 @@ static size_t ascii_run(struct str s)
 		if ((word | zero) & 0x8080808080808080ULL)
 			break;
 	}
-	while (i < s.n && s.p[i] > 0)
+	while (i < s.n && (unsigned char)(s.p[i] - 1) < 0x7f)
 		i++;
 	return i;
 }
