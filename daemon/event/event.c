@@ -154,8 +154,7 @@ static size_t digit_run(struct str s, size_t at)
 	return at - from;
 }
 
-/* RFC 8259 section 6. A device's 007 or +1 is a number to Sigma, but would break the JSON. */
-static bool is_json_number(struct str s)
+bool event_is_number(struct str s)
 {
 	size_t at = s.n && s.p[0] == '-', n = digit_run(s, at);
 
@@ -180,11 +179,12 @@ static bool is_json_number(struct str s)
 	return at == s.n;
 }
 
+/* A device's 007 or +1 is a number to Sigma, but would break the JSON: it is quoted. */
 static int value_to_json(const struct field *f, struct buf *out)
 {
 	if (f->type == VALUE_NULL)
 		return buf_add(out, STR("null"));
-	if (f->type == VALUE_BOOL || (f->type == VALUE_NUMBER && is_json_number(f->value)))
+	if (f->type == VALUE_BOOL || (f->type == VALUE_NUMBER && event_is_number(f->value)))
 		return buf_add(out, f->value);
 	return json_quote(out, f->value);
 }

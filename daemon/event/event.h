@@ -79,6 +79,9 @@ const struct field *event_next(const struct event *e, const struct field *f);
 /* The first value of that name, or STR_NONE. */
 struct str event_value(const struct event *e, struct str name);
 
+/* A number as JSON writes it (RFC 8259 section 6), the whole slice. */
+bool event_is_number(struct str s);
+
 /* As text, for tests and `--json`: appends {"name":"value",…} in field order, a repeated name as often as it is
  * there; numbers, true, false and null as JSON has them. 0 or -ENOBUFS. */
 int event_to_json(const struct event *e, struct buf *out);
