@@ -15,6 +15,16 @@ uint32_t crc32c(uint32_t crc, struct str data);
 
 /* The digest of the parts one after the other. */
 void sha256(const struct str *parts, size_t count, uint8_t out[static SHA256_BYTES]);
+
+/* The same piece by piece, for what is hashed often: one allocation at sha256_new, none after. Each use is
+ * sha256_begin, any number of sha256_add, sha256_end. sha256_free: NULL is allowed. */
+struct sha256;
+struct sha256 *sha256_new(void);
+void sha256_free(struct sha256 *h);
+void sha256_begin(struct sha256 *h);
+void sha256_add(struct sha256 *h, struct str data);
+void sha256_end(struct sha256 *h, uint8_t out[static SHA256_BYTES]);
+
 void hmac_sha256(struct str key, struct str data, uint8_t out[static SHA256_BYTES]);
 
 /* Lower-case, terminated; `out` holds HEX_BYTES(n). Returns `out`. */

@@ -9,13 +9,14 @@
  *       12    4  flags: 0
  *       16    8  sequence of the first record
  *       24   32  chain value before the first record (SHA-256; zeros for a log's very first segment)
- *       56    4  0
- *       60    4  CRC32C of bytes 0-59
+ *       56    4  salt: random, the start value of the CRC of every record in this segment, so that no bytes which
+ *               a peer sends, and no old block of the disk, can pass for a record
+ *       60    4  CRC32C of bytes 0-59 (start value 0)
  *
  * Records follow without gaps:
  *
  *        0    4  length n of the body
- *        4    4  CRC32C of everything of this record but this field
+ *        4    4  CRC32C, begun with the salt, of everything of this record but this field
  *        8    8  sequence: one more than the record before
  *       16    8  time, ns since 1970 UTC
  *       24    n  body
@@ -23,12 +24,18 @@
  *
  * The ledger is chained record by record, so that the first changed one can be named. Evidence is chained once per
  * commit by a seal: a record with bit 31 of its length set, whose body is the 32-byte chain value =
- * SHA-256(chain value before ‖ all bytes since the last seal), and whose sequence is that of the last record before
- * it (a seal uses up no sequence).
+ * SHA-256(chain value before ‖ all record bytes since the last seal), and whose sequence and time are those of the
+ * last record before it (a seal uses up no sequence). The last record of a segment that is not the newest is a seal.
  *
- * A torn tail (a record cut short or with a wrong CRC, with nothing whole behind it) is what a crash leaves: it is
- * cut off at open, with a message. A wrong CRC with whole records behind it is damage: open fails with -EBADMSG and
- * says where. */
+ * Across segments: a header repeats the chain value that the segment before ends with, and the sequence goes on. Only
+ * evidence may leave sequences out, and only at the start of a segment; only of evidence may the oldest segments be
+ * gone.
+ *
+ * A torn tail is what a crash leaves at the end of the newest segment: a record that is cut short, or one of full
+ * length with a wrong CRC in which a whole disk sector (512 bytes by file offset, as far as they belong to the record)
+ * reads as zeros, with no whole record behind it; or a newest segment that has not even its header (shorter than 64
+ * bytes, or 64 zeros). It is cut off at open, with a message. Everything else that is wrong is damage, also in the
+ * last record: open fails with -EBADMSG and says where. */
 #ifndef ISOD_LOG_SEGMENT_H
 #define ISOD_LOG_SEGMENT_H
 
@@ -55,8 +62,9 @@ struct segment_options {
 	uint64_t segment_bytes; /* a new segment is begun past this size */
 };
 
-/* Opens or creates the log in folder `dir`, repairs a torn tail, positions after the last record.
- * 0 and *ret; -EBADMSG (damage), -errno. `error` says what and where. */
+/* Opens or creates the log in folder `dir`, proves its newest segment, repairs a torn tail (a warning is logged),
+ * positions after the last record. 0 and *ret; -EBADMSG (damage), -EBUSY (another writer has it open), -errno.
+ * `error` says what and where. */
 int segment_open(const char *dir, const struct segment_options *options, struct segment_log **ret,
                  char *error, size_t error_size);
 /* Flushes, syncs and closes. NULL is allowed. */
@@ -65,7 +73,8 @@ void segment_close(struct segment_log *l);
 /* The sequence the next record will get (the first one ever is 1). */
 uint64_t segment_next(const struct segment_log *l);
 /* Makes the next record's sequence at least `sequence` (evidence lost in a power cut must not be re-used). A gap is
- * only possible at a segment's start: a new segment is begun. 0 or -errno. */
+ * only possible at a segment's start: what is pending is flushed and a new segment is begun. 0 or -errno; -EINVAL for
+ * a gap in a ledger. */
 int segment_skip_to(struct segment_log *l, uint64_t sequence);
 /* The chain value after the last sealed or chained record. */
 const uint8_t *segment_chain(const struct segment_log *l);
@@ -74,12 +83,18 @@ const uint8_t *segment_chain(const struct segment_log *l);
  * The caller keeps bodies under RECORD_BODY_MAX. */
 uint64_t segment_append(struct segment_log *l, uint64_t time_ns, const struct str *parts,
                         size_t count);
+/* The same for a body that is packed in place: room for `n` bytes, to be filled and then made a record before anything
+ * else is asked of the log. */
+char *segment_place(struct segment_log *l, size_t n);
+uint64_t segment_placed(struct segment_log *l, uint64_t time_ns, size_t n);
 /* Bytes appended and not yet written. */
 size_t segment_pending(const struct segment_log *l);
 /* write(2)s what is pending: it survives the process's death. 0 or -errno, then what is pending stays pending and
  * the call can be repeated. */
 int segment_flush(struct segment_log *l);
-/* segment_flush, and for evidence a seal, and fdatasync(2): it survives power loss. 0 or -errno. */
+/* segment_flush, and for evidence a seal, and fdatasync(2): it survives power loss. 0 or -errno. When fdatasync itself
+ * fails nobody knows what reached the disk, and asking again would answer "done" without being true: from then on
+ * every flush and sync of this log fails with that error until it is opened anew. */
 int segment_sync(struct segment_log *l);
 
 /* ---- reading: any number of readers, also of a log that is being written ---- */
@@ -89,7 +104,9 @@ struct segment_reader;
 int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from,
                         struct segment_reader **ret, char *error, size_t error_size);
 void segment_reader_close(struct segment_reader *r);
-/* 1 and *ret; 0 at the end; -EBADMSG with `error` naming file, offset and sequence. */
+/* 1 and *ret; 0 at the end (ask again later: what was written since is read then); -EBADMSG with `error` naming file,
+ * offset and sequence, or -errno. Proves CRC, sequence and chain of all it passes, from the start of the segment
+ * that holds `from`. */
 int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size);
 
 struct segment_report {

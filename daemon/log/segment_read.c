@@ -1,0 +1,253 @@
+/* Reading a whole log, segment by segment, also while it is written; and its proof, which is a reading that counts.
+ *
+ * A segment is final once a newer one exists. So the reader, at the end of a file, first looks for a newer segment and
+ * only then once more for records that the writer may have added before it began that one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "log/segment_internal.h"
+
+struct segment_reader {
+	char *dir;
+	int dir_fd;
+	enum segment_kind kind;
+	uint64_t from;
+	struct scan scan;
+	bool open;         /* `scan` is */
+	uint64_t before;   /* bytes of the segments done with */
+	uint64_t count;    /* segments begun */
+	uint64_t headless; /* bytes of a newest segment without a header */
+	int failed;        /* what ended the reading … */
+	char why[512];     /* … in words */
+};
+
+/* The log's very first segment: is anything missing before it? */
+static const char *check_beginning(const struct scan *s)
+{
+	static const uint8_t zeros[SHA256_BYTES];
+	const struct segment_header *h = &s->header;
+
+	if (h->kind == SEGMENT_LEDGER && h->first != 1)
+		return "the ledger's beginning is missing";
+	if (h->first == 1 && memcmp(h->chain, zeros, SHA256_BYTES) != 0)
+		return "the log's first segment follows a chain value";
+	return NULL;
+}
+
+/* `next` follows `s` without a seam? NULL or what is wrong. */
+static const char *check_seam(const struct scan *s, const struct scan *next)
+{
+	const struct segment_header *h = &next->header;
+
+	if (s->unsealed)
+		return "the segment before it ends without a seal: its end is missing";
+	if (h->first < s->next)
+		return "it repeats sequences of the segment before it";
+	if (h->first > s->next && h->kind == SEGMENT_LEDGER)
+		return "records between it and the segment before it are missing";
+	if (memcmp(h->chain, s->chain, SHA256_BYTES) != 0)
+		return "it does not follow the segment before it: one is missing or was replaced";
+	return NULL;
+}
+
+static int seam_error(const struct scan *next, const char *wrong, char *error, size_t error_size)
+{
+	return segment_error(error, error_size, -EBADMSG, "%s: offset 0: sequence %" PRIu64 ": %s",
+	                     next->path, next->header.first, wrong);
+}
+
+/* Opens the segment with the highest first sequence that is <= from, or the lowest. 1, 0 when there is none yet. */
+static int open_at(struct segment_reader *r, char *error, size_t error_size)
+{
+	uint64_t *firsts = NULL;
+	size_t count = 0, at = 0;
+
+	int e = segment_list(r->dir_fd, &firsts, &count);
+	if (e < 0)
+		return segment_error(error, error_size, e, "%s: %s", r->dir, strerror(-e));
+	while (at + 1 < count && firsts[at + 1] <= r->from)
+		at++;
+	e = count ? scan_open(r->dir_fd, r->dir, r->kind, firsts[at], &r->scan, error, error_size)
+	          : 0;
+	if (e == 0 && count && at + 1 == count) {
+		r->headless = r->scan.size;
+		if (at > 0)
+			e = scan_open(r->dir_fd, r->dir, r->kind, firsts[--at], &r->scan, error,
+			              error_size);
+	}
+	if (e == 0 && at + 1 < count)
+		e = segment_error(error, error_size, -EBADMSG,
+		                  "%s/%020" PRIu64 ".log: offset 0: sequence %" PRIu64
+		                  ": the segment has no header",
+		                  r->dir, firsts[at], firsts[at]);
+	free(firsts);
+	if (e <= 0)
+		return e;
+	r->open = true;
+	r->count++;
+	const char *wrong = at == 0 ? check_beginning(&r->scan) : NULL;
+	return wrong ? seam_error(&r->scan, wrong, error, error_size) : 1;
+}
+
+/* The first sequence of the segment after the open one; *ret_newest if none follows that. 1, 0 or -errno. */
+static int find_next(const struct segment_reader *r, uint64_t *ret, bool *ret_newest)
+{
+	uint64_t *firsts = NULL;
+	size_t count = 0, at = 0;
+
+	int e = segment_list(r->dir_fd, &firsts, &count);
+	if (e < 0)
+		return e;
+	while (at < count && firsts[at] <= r->scan.header.first)
+		at++;
+	if (at < count) {
+		*ret = firsts[at];
+		*ret_newest = at + 1 == count;
+		e = 1;
+	}
+	free(firsts);
+	return e;
+}
+
+/* Goes on to the segment `first`. 1; 0 when it is only being begun; -EBADMSG, -errno. */
+static int go_on(struct segment_reader *r, uint64_t first, bool newest, char *error,
+                 size_t error_size)
+{
+	struct scan next;
+
+	int e = scan_open(r->dir_fd, r->dir, r->kind, first, &next, error, error_size);
+	if (e == 0 && newest) {
+		r->headless = next.size;
+		return 0;
+	}
+	if (e == 0)
+		e = segment_error(error, error_size, -EBADMSG,
+		                  "%s/%020" PRIu64 ".log: offset 0: sequence %" PRIu64
+		                  ": the segment has no header",
+		                  r->dir, first, first);
+	if (e < 0)
+		return e;
+	const char *wrong = check_seam(&r->scan, &next);
+	if (r->scan.size != r->scan.offset)
+		e = segment_error(error, error_size, -EBADMSG,
+		                  "%s: offset %" PRIu64 ": sequence %" PRIu64
+		                  ": the record is cut short and newer segments follow",
+		                  r->scan.path, r->scan.offset, r->scan.next);
+	else if (wrong)
+		e = seam_error(&next, wrong, error, error_size);
+	if (e < 0) {
+		scan_close(&next);
+		return e;
+	}
+	r->before += r->scan.size;
+	r->headless = 0;
+	r->count++;
+	scan_close(&r->scan);
+	r->scan = next;
+	return 1;
+}
+
+static int read_next(struct segment_reader *r, struct record *ret, char *error, size_t error_size)
+{
+	uint64_t first = 0;
+	bool newest = false;
+
+	for (;;) {
+		int e = r->open ? 1 : open_at(r, error, error_size);
+		if (e > 0)
+			e = scan_next(&r->scan, ret, error, error_size);
+		if (e != 0 || !r->open)
+			return e;
+		e = find_next(r, &first, &newest);
+		if (e < 0)
+			return segment_error(error, error_size, e, "%s: %s", r->dir, strerror(-e));
+		if (e == 0) {
+			r->headless = 0;
+			return 0;
+		}
+		e = scan_next(&r->scan, ret, error, error_size);
+		if (e != 0)
+			return e;
+		e = go_on(r, first, newest, error, error_size);
+		if (e <= 0)
+			return e;
+	}
+}
+
+int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from,
+                        struct segment_reader **ret, char *error, size_t error_size)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return segment_error(error, error_size, -errno, "%s: %s", dir, strerror(errno));
+	struct segment_reader *r = xcalloc(1, sizeof(*r));
+	r->dir = xstrdup(dir);
+	r->dir_fd = fd;
+	r->kind = kind;
+	r->from = from;
+	*ret = r;
+	return 0;
+}
+
+void segment_reader_close(struct segment_reader *r)
+{
+	if (!r)
+		return;
+	if (r->open)
+		scan_close(&r->scan);
+	close(r->dir_fd);
+	free(r->dir);
+	free(r);
+}
+
+int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size)
+{
+	struct record record = {0};
+	int e = r->failed;
+
+	while (e == 0) {
+		e = read_next(r, &record, r->why, sizeof(r->why));
+		if (e <= 0)
+			break;
+		if (record.sequence >= r->from) {
+			*ret = record;
+			return 1;
+		}
+		e = 0;
+	}
+	if (e < 0) {
+		r->failed = e;
+		segment_error(error, error_size, e, "%s", r->why);
+	}
+	return e;
+}
+
+int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret)
+{
+	struct segment_reader *r;
+	struct record record;
+
+	*ret = (struct segment_report){0};
+	int e = segment_reader_open(dir, kind, 0, &r, ret->error, sizeof(ret->error));
+	if (e < 0)
+		return e;
+	while ((e = segment_read(r, &record, ret->error, sizeof(ret->error))) > 0) {
+		if (ret->records++ == 0)
+			ret->first = record.sequence;
+		ret->last = record.sequence;
+	}
+	ret->segments = r->count;
+	ret->bytes = r->before + r->headless;
+	if (r->open) {
+		ret->bytes += r->scan.size;
+		ret->torn_bytes = e < 0 ? 0 : r->scan.size - r->scan.offset + r->headless;
+		memcpy(ret->chain, r->scan.chain, SHA256_BYTES);
+	}
+	segment_reader_close(r);
+	return e;
+}

@@ -1,0 +1,108 @@
+/* The body of an evidence record: what goes in comes out, and no bytes harm the parser. */
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "log/evidence.h"
+
+static char dir[64];
+
+static void begin(void)
+{
+	strcpy(dir, "/tmp/isod-evidence-XXXXXX");
+	cr_assert(mkdtemp(dir));
+}
+
+static void end(void)
+{
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	cr_assert_eq(system(command), 0);
+}
+
+TestSuite(evidence, .init = begin, .fini = end);
+
+static struct segment_log *open_log(void)
+{
+	struct segment_log *l;
+	char error[256];
+	int r = segment_open(dir, &(struct segment_options){SEGMENT_EVIDENCE, 1 << 20}, &l, error,
+	                     sizeof(error));
+	cr_assert_eq(r, 0, "%s", error);
+	return l;
+}
+
+Test(evidence, frames_come_back_exactly_as_they_arrived)
+{
+	static const char nul[] = "<13>a\0b\xff\xfe\n\r\x1b";
+	char long_source[400];
+	memset(long_source, 's', sizeof(long_source));
+	const struct evidence in[] = {
+		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello")},
+		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul))},
+		{STR(""), 0, STR("")},
+		{STR_NONE, 0, STR_NONE},
+		{str_make(long_source, sizeof(long_source)), 0, STR("x")},
+	};
+	struct segment_log *l = open_log();
+	struct segment_reader *r;
+	struct record record;
+	struct evidence out;
+	char error[256];
+
+	for (size_t i = 0; i < ARRAY_LEN(in); i++)
+		cr_assert_eq(evidence_append(l, 100 + i, &in[i]), i + 1);
+	segment_close(l);
+	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
+	for (size_t i = 0; i < ARRAY_LEN(in); i++) {
+		cr_assert_eq(segment_read(r, &record, error, sizeof(error)), 1);
+		cr_assert_eq(record.time_ns, 100 + i);
+		cr_assert_eq(evidence_parse(record.body, &out), 0);
+		cr_assert(str_eq(out.source, str_head(in[i].source, 255)));
+		cr_assert_eq(out.flags, in[i].flags);
+		cr_assert(str_eq(out.frame, in[i].frame));
+	}
+	cr_assert_eq(segment_read(r, &record, error, sizeof(error)), 0);
+	segment_reader_close(r);
+}
+
+Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
+{
+	size_t n = RECORD_BODY_MAX + 5;
+	char *frame = xcalloc(1, n), error[256];
+	struct segment_log *l = open_log();
+	struct segment_reader *r;
+	struct record record;
+	struct evidence out;
+
+	evidence_append(l, 1, &(struct evidence){STR("tcp/x"), 0, str_make(frame, n)});
+	segment_close(l);
+	free(frame);
+	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
+	cr_assert_eq(segment_read(r, &record, error, sizeof(error)), 1);
+	cr_assert_eq(evidence_parse(record.body, &out), 0);
+	cr_assert_eq(out.flags, EVIDENCE_TRUNCATED);
+	cr_assert_eq(out.frame.n, RECORD_BODY_MAX - 4 - 5);
+	segment_reader_close(r);
+}
+
+Test(evidence, what_is_no_evidence_is_refused)
+{
+	static const struct str bad[] = {
+		{NULL, 0},       {"\1", 1},       {"\1\0\0", 3},    {"\2\0\0\0", 4},
+		{"\0\0\0\0", 4}, {"\1\0\1\0", 4}, {"\1\0\2\0x", 5}, {"\1\0\xff\xff xxxxxxxxx", 13},
+	};
+	struct evidence out = {.flags = 77};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		cr_assert_eq(evidence_parse(bad[i], &out), -EBADMSG, "case %zu", i);
+		cr_assert_eq(out.flags, 77);
+	}
+	cr_assert_eq(evidence_parse(str_make("\1\0\0\0", 4), &out), 0);
+	cr_assert_eq(out.frame.n, 0);
+	cr_assert_eq(out.source.n, 0);
+}
