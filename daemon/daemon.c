@@ -1,0 +1,481 @@
+/* The wiring. Stages do not know each other: what flows from one to a sibling passes through a callback set here.
+ *
+ *   ingest threads ─▶ inbox ─▶ officer ─▶ effects ─▶ view_mark, api_incident_changed, escalate_send
+ *   plugin answers ─▶ officer_post            refused requests, plugin trouble … ─▶ ingest_own_event
+ *
+ * Everything but the ingest threads runs in one loop on the main thread. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/pb.h"
+#include "base/pbjson.h"
+#include "escalate/escalate.h"
+#include "ingest/ingest.h"
+#include "officer/officer.h"
+#include "view/view.h"
+
+#define RING_BYTES                                                                                 \
+	((size_t)4 << 20) /* a worker's matches while the officer syncs: some ten thousand */
+#define ERROR_TEXT      512
+#define OWN_EVENT_BYTES 4096 /* names and reasons are cut far below */
+
+struct isod {
+	struct config *config;
+	int lock_fd;
+	struct event_base *base;
+	struct event *signals[3];
+	struct logsources *logsources;
+	struct patterns *patterns;
+	struct ruleset *rules;
+	struct inbox inbox;
+	bool inbox_open;
+	struct officer *officer;
+	struct view *view;
+	struct escalate *escalate;
+	struct api *api;
+	struct ingest *ingest;
+	uint64_t started_ns;
+};
+
+/* ---- loading what the configuration names ---- */
+
+static void print_diags(const struct diags *diags)
+{
+	char line[1024];
+
+	for (size_t i = 0; i < diags->count; i++)
+		fprintf(stderr, "%s\n", diag_format(&diags->items[i], line, sizeof(line)));
+	if (diags->errors > diags->count)
+		fprintf(stderr, "… and %zu more\n", diags->errors + diags->warnings - diags->count);
+}
+
+int isod_load_config(const char *file, struct config **ret)
+{
+	struct diags diags;
+
+	diags_init(&diags);
+	int r = config_load(file, &diags, ret);
+	print_diags(&diags);
+	diags_release(&diags);
+	return r;
+}
+
+static int load_content(struct isod *d)
+{
+	const struct config *c = d->config;
+	struct diags diags;
+
+	diags_init(&diags);
+	logsources_load(c->logsources, &diags, &d->logsources);
+	patterns_load(c->patterns, &diags, &d->patterns);
+	ruleset_load((const char *const *)c->rules, c->rule_count, d->logsources, &diags,
+	             &d->rules);
+	print_diags(&diags);
+	int r = diags.errors ? -EINVAL : 0;
+	diags_release(&diags);
+	return r;
+}
+
+static void unload(struct isod *d)
+{
+	ruleset_free(d->rules);
+	patterns_free(d->patterns);
+	logsources_free(d->logsources);
+	config_free(d->config);
+	free(d);
+}
+
+int isod_check(const struct config *config)
+{
+	struct isod *d = xcalloc(1, sizeof(*d));
+
+	d->config = (struct config *)(uintptr_t)config;
+	int r = load_content(d);
+	if (r == 0)
+		printf("%s: %zu rules, %zu correlations, %zu listeners, %zu plugins, %zu routes\n",
+		       config->file, d->rules->count, d->rules->correlation_count,
+		       config->listener_count, config->plugin_count, config->route_count);
+	unload(d);
+	return r;
+}
+
+/* What of the configuration shapes the fold. Borrows everything but its arrays; see settings_done. */
+static void settings_fill(const struct isod *d, Isod__V1__Settings *s, Isod__V1__Route ***routes,
+                          Isod__V1__AssetWeight ***assets)
+{
+	const struct config *c = d->config;
+
+	isod__v1__settings__init(s);
+	*routes = xcalloc(c->route_count, sizeof(**routes));
+	*assets = xcalloc(c->asset_count, sizeof(**assets));
+	for (size_t i = 0; i < c->route_count; i++)
+		(*routes)[i] = &c->routes[i];
+	for (size_t i = 0; i < c->asset_count; i++)
+		(*assets)[i] = &c->assets[i];
+	s->n_correlations = d->rules->correlation_count;
+	s->correlations = d->rules->correlations;
+	s->n_routes = c->route_count;
+	s->routes = *routes;
+	s->n_assets = c->asset_count;
+	s->assets = *assets;
+	s->incident_window_ns = c->incident_window_ns;
+	s->incident_open_level = c->incident_open_level;
+	s->risk_half_life_ns = c->risk_half_life_ns;
+	s->correlation_skew_ns = c->correlation_skew_ns;
+}
+
+/* ---- isod's own events ---- */
+
+/* A JSON event about isod itself; `pairs` is name, value, name, value …, NULL. */
+static void own_event(struct isod *d, const char *event, const char *const *pairs)
+{
+	struct buf out;
+	char when[CLOCK_TEXT_MAX];
+
+	if (!d->ingest)
+		return;
+	buf_init(&out, OWN_EVENT_BYTES);
+	buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
+	           clock_format(clock_now(), when));
+	int r = json_quote(&out, str_of(d->config->node));
+	r |= buf_printf(&out, ",\"event\":");
+	r |= json_quote(&out, str_of(event));
+	for (; *pairs; pairs += 2) {
+		r |= buf_putc(&out, ',');
+		r |= json_quote(&out, str_of(pairs[0]));
+		r |= buf_putc(&out, ':');
+		r |= json_quote(&out, str_of(pairs[1]));
+	}
+	r |= buf_putc(&out, '}');
+	if (r == 0)
+		ingest_own_event(d->ingest, buf_str(&out));
+	buf_release(&out);
+}
+
+/* ---- callbacks between the stages ---- */
+
+static void on_dirty(void *arg, enum view_kind kind, struct str key)
+{
+	struct isod *d = arg;
+	view_mark(d->view, kind, key);
+}
+
+static void on_incident(void *arg, const Isod__V1__Incident *incident)
+{
+	struct isod *d = arg;
+	api_incident_changed(d->api, incident);
+}
+
+static void on_notify(void *arg, const Isod__V1__Notification *n,
+                      const Isod__V1__Incident *incident)
+{
+	struct isod *d = arg;
+	escalate_send(d->escalate, n, incident);
+}
+
+static void on_stalled(void *arg, bool stalled)
+{
+	own_event(arg, stalled ? "ledger_stalled" : "ledger_resumed", (const char *const[]){NULL});
+}
+
+static void on_view(void *arg, bool connected, const char *reason)
+{
+	struct isod *d = arg;
+
+	if (connected)
+		log_notice("view: connected to %s", view_address(d->view));
+	else
+		log_warning("view: %s", reason);
+	own_event(d, connected ? "view_back" : "view_lost",
+	          (const char *const[]){"detail", reason ? reason : "", NULL});
+}
+
+static void on_plugin_result(void *arg, const Isod__V1__PluginResult *result)
+{
+	struct isod *d = arg;
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+
+	record.body_case = ISOD__V1__RECORD__BODY_PLUGIN_RESULT;
+	record.plugin_result = (Isod__V1__PluginResult *)(uintptr_t)result;
+	officer_post(d->officer, &record);
+}
+
+static void on_plugin_trouble(void *arg, const char *plugin, const char *what)
+{
+	log_warning("plugin %s: %s", plugin, what);
+	own_event(arg, "plugin_trouble",
+	          (const char *const[]){"plugin", plugin, "detail", what, NULL});
+}
+
+static void on_refused(void *arg, const Isod__V1__Refusal *refusal)
+{
+	log_notice("refused %s to %s: %s", refusal->request, refusal->user, refusal->reason);
+	own_event(arg, "access_refused",
+	          (const char *const[]){"user", refusal->user, "request", refusal->request,
+	                                "detail", refusal->reason, "outcome", "failure", NULL});
+}
+
+/* ---- status ---- */
+
+static void add_counter(void *arg, const char *name, uint64_t value)
+{
+	Isod__V1__Status *status = arg;
+	Isod__V1__Counter **at = pb_add(&status->counters, &status->n_counters, sizeof(*at));
+
+	*at = xmalloc(sizeof(**at));
+	isod__v1__counter__init(*at);
+	pb_set_text(&(*at)->name, name);
+	(*at)->value = value;
+}
+
+static void on_status(void *arg, Isod__V1__Status *status)
+{
+	struct isod *d = arg;
+	const struct state *state = officer_state(d->officer);
+
+	pb_set_text(&status->version, ISOD_VERSION);
+	pb_set_text(&status->node, d->config->node);
+	status->started_ns = d->started_ns;
+	status->rules = d->rules->count;
+	status->correlations = d->rules->correlation_count;
+	status->view_connected = view_connected(d->view);
+	status->view_dirty = view_dirty(d->view);
+	ingest_status(d->ingest, &status->listeners, &status->n_listeners);
+	escalate_status(d->escalate, &status->plugins, &status->n_plugins);
+	ingest_counters(d->ingest, add_counter, status);
+	api_counters(d->api, add_counter, status);
+	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
+	add_counter(status, "correlation_groups_evicted", correlate_evicted(state->correlate));
+	add_counter(status, "risk_entities_evicted", state->risk.evicted);
+	add_counter(status, "access_refusals", state->access.refusals);
+}
+
+/* ---- life ---- */
+
+/* One daemon per state folder. */
+static int lock_state(struct isod *d)
+{
+	int r = path_make_dirs(d->config->state_dir, 0750);
+
+	if (r < 0) {
+		log_error("state folder %s: %s", d->config->state_dir, strerror(-r));
+		return r;
+	}
+	char *path = xasprintf("%s/lock", d->config->state_dir);
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	r = d->lock_fd < 0 || flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	if (r == -EWOULDBLOCK)
+		log_error("another isod runs on the state folder %s", d->config->state_dir);
+	else if (r < 0)
+		log_error("%s: %s", path, strerror(-r));
+	free(path);
+	return r;
+}
+
+static void on_signal(evutil_socket_t signal, short what, void *arg)
+{
+	struct isod *d = arg;
+	(void)what;
+
+	if (signal == SIGHUP) {
+		log_notice("SIGHUP: this version takes a new configuration only at start");
+		return;
+	}
+	event_base_loopbreak(d->base);
+}
+
+static int open_loop(struct isod *d)
+{
+	static const int wanted[] = {SIGTERM, SIGINT, SIGHUP};
+
+	signal(SIGPIPE, SIG_IGN);
+	if (evthread_use_pthreads() < 0 || !(d->base = event_base_new()))
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+		d->signals[i] = evsignal_new(d->base, wanted[i], on_signal, d);
+		if (!d->signals[i] || event_add(d->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int open_officer(struct isod *d, char *error)
+{
+	char *dir = xasprintf("%s/ledger", d->config->state_dir);
+	const struct officer_options o = {
+		.ledger_dir = dir,
+		.segment_bytes = d->config->ledger_segment_bytes,
+		.base = d->base,
+		.inbox = &d->inbox,
+		.effects = {.arg = d,
+	                    .dirty = on_dirty,
+	                    .incident = on_incident,
+	                    .notify = on_notify},
+		.stalled = on_stalled,
+	};
+	int r = path_make_dirs(dir, 0750);
+
+	if (r == 0)
+		r = officer_open(&o, &d->officer, error, ERROR_TEXT);
+	free(dir);
+	return r;
+}
+
+static const uint8_t *ledger_head(void *arg)
+{
+	struct isod *d = arg;
+	return officer_head(d->officer);
+}
+
+static int open_edges(struct isod *d, char *error)
+{
+	const struct state *state = officer_state(d->officer);
+	const struct view_options view = {.config = d->config,
+	                                  .base = d->base,
+	                                  .state = state,
+	                                  .head = ledger_head,
+	                                  .connected = on_view,
+	                                  .arg = d};
+	const struct escalate_options escalate = {.config = d->config,
+	                                          .base = d->base,
+	                                          .result = on_plugin_result,
+	                                          .trouble = on_plugin_trouble,
+	                                          .arg = d};
+	const struct api_options api = {.config = d->config,
+	                                .base = d->base,
+	                                .officer = d->officer,
+	                                .status = on_status,
+	                                .refused = on_refused,
+	                                .arg = d};
+	const struct ingest_options ingest = {.config = d->config,
+	                                      .inbox = &d->inbox,
+	                                      .rules = d->rules,
+	                                      .logsources = d->logsources,
+	                                      .patterns = d->patterns,
+	                                      .cursors = state->cursors,
+	                                      .cursor_count = state->cursor_count};
+	int r = ingest_open(&ingest, &d->ingest, error, ERROR_TEXT);
+
+	if (r == 0)
+		r = view_open(&view, &d->view, error, ERROR_TEXT);
+	if (r == 0)
+		r = escalate_open(&escalate, &d->escalate, error, ERROR_TEXT);
+	if (r == 0)
+		r = api_open(&api, &d->api, error, ERROR_TEXT);
+	return r;
+}
+
+static int start_officer(struct isod *d)
+{
+	Isod__V1__Started started = ISOD__V1__STARTED__INIT;
+	Isod__V1__Settings settings;
+	Isod__V1__Route **routes;
+	Isod__V1__AssetWeight **assets;
+	char version[] = ISOD_VERSION;
+
+	started.version = version;
+	started.node = d->config->node;
+	started.workers = (uint32_t)d->config->workers;
+	settings_fill(d, &settings, &routes, &assets);
+	officer_start(d->officer, &started, &settings);
+	free(routes);
+	free(assets);
+	return ingest_start(d->ingest);
+}
+
+static int start_all(struct isod *d)
+{
+	char error[ERROR_TEXT] = "";
+	int r = load_content(d);
+
+	if (r == 0)
+		r = lock_state(d);
+	if (r == 0)
+		r = open_loop(d);
+	if (r == 0)
+		r = inbox_init(&d->inbox, d->config->workers, RING_BYTES);
+	d->inbox_open = r == 0;
+	if (r == 0)
+		r = open_officer(d, error);
+	if (r == 0)
+		r = open_edges(d, error);
+	if (r == 0)
+		r = start_officer(d);
+	if (r < 0)
+		log_error("cannot start: %s", error[0] ? error : strerror(-r));
+	return r;
+}
+
+int isod_start(struct config *config, struct isod **ret)
+{
+	struct isod *d = xcalloc(1, sizeof(*d));
+
+	d->config = config;
+	d->lock_fd = -1;
+	d->started_ns = clock_now();
+	if (config->workers == 0)
+		config->workers = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
+	log_setup(config->log_target, config->log_level, "isod");
+	int r = start_all(d);
+	if (r < 0) {
+		isod_stop(d);
+		return r;
+	}
+	log_notice("%s: %zu rules, %zu correlations; state in %s; view in %s", config->node,
+	           d->rules->count, d->rules->correlation_count, config->state_dir,
+	           view_address(d->view));
+	own_event(d, "started", (const char *const[]){"detail", ISOD_VERSION, NULL});
+	*ret = d;
+	return 0;
+}
+
+void isod_loop(struct isod *d)
+{
+	sd_notify(0, "READY=1");
+	event_base_dispatch(d->base);
+	sd_notify(0, "STOPPING=1");
+	log_notice("stopping");
+}
+
+static void drain(void *arg)
+{
+	struct isod *d = arg;
+	officer_drain(d->officer);
+}
+
+void isod_stop(struct isod *d)
+{
+	if (d->ingest)
+		ingest_stop(d->ingest, drain, d);
+	if (d->officer)
+		officer_drain(d->officer);
+	api_close(d->api);
+	escalate_close(d->escalate);
+	view_close(d->view);
+	officer_close(d->officer);
+	ingest_free(d->ingest);
+	if (d->inbox_open)
+		inbox_release(&d->inbox);
+	for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
+		if (d->signals[i])
+			event_free(d->signals[i]);
+	if (d->base)
+		event_base_free(d->base);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+	unload(d);
+}
