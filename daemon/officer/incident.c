@@ -227,7 +227,7 @@ static void timeline_match(Isod__V1__Incident *i, const Isod__V1__Match *m, uint
 {
 	Isod__V1__TimelineEntry *last = i->n_timeline ? i->timeline[i->n_timeline - 1] : NULL;
 
-	if (last && strcmp(last->rule, m->rule) == 0) {
+	if (last && !i->timeline_omitted && strcmp(last->rule, m->rule) == 0) {
 		last->count++;
 		return;
 	}

@@ -1,0 +1,172 @@
+/* state = fold(ledger): cursors, sources, metrics, and the same answer every time. */
+#include "steps.h"
+
+static void tally(struct world *w, uint32_t worker, uint64_t upto, const char *source,
+                  uint64_t received)
+{
+	Isod__V1__SourceCount count = ISOD__V1__SOURCE_COUNT__INIT, *counts[] = {&count};
+	Isod__V1__Tally t = ISOD__V1__TALLY__INIT;
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	char *name = xstrdup(source);
+
+	count.source = name;
+	count.received = received;
+	count.matched = received / 2;
+	count.unmatched = received - received / 2;
+	count.last_received_ns = w->now;
+	t.worker = worker;
+	t.upto = upto;
+	t.n_sources = 1;
+	t.sources = counts;
+	record.body_case = ISOD__V1__RECORD__BODY_TALLY;
+	record.tally = &t;
+	world_apply(w, &record);
+	free(name);
+}
+
+Test(state, cursors_know_what_is_counted_and_what_is_already_matched)
+{
+	struct world w;
+
+	world_init(&w);
+	Isod__V1__Match *m = match_new(&w, "a", LOW, "192.0.2.1", NULL, NULL);
+	cr_assert_not(state_has_match(&w.state, m));
+	world_match_keep(&w, m);
+	cr_assert(state_has_match(&w.state, m));
+	pb_set_text(&m->rule, "b");
+	cr_assert_not(state_has_match(&w.state, m), "another rule on the same frame");
+	tally(&w, 0, 5, "tls/192.0.2.1", 5);
+	cr_assert(state_has_match(&w.state, m), "everything up to a tally is done with");
+	m->evidence->sequence = 6;
+	cr_assert_not(state_has_match(&w.state, m));
+	m->evidence->worker = 3;
+	m->evidence->sequence = 1;
+	cr_assert_not(state_has_match(&w.state, m), "workers are counted apart");
+	match_free(m);
+	cr_assert_eq(w.state.cursors[0].upto, 5);
+	cr_assert_eq(w.state.cursors[0].seen_max, 5);
+	state_release(&w.state);
+}
+
+Test(state, tallies_add_up_per_source_and_in_metrics)
+{
+	struct world w;
+
+	world_init(&w);
+	tally(&w, 0, 10, "tls/192.0.2.1", 10);
+	w.now += NS_PER_MINUTE;
+	tally(&w, 1, 7, "tls/192.0.2.1", 7);
+	tally(&w, 0, 13, "udp/192.0.2.2", 3);
+	const Isod__V1__SourceStatus *s =
+		architecture_get(&w.state.architecture, STR("tls/192.0.2.1"));
+	cr_assert_eq(s->received, 17);
+	cr_assert_eq(s->matched + s->unmatched + s->undecoded, s->received);
+	cr_assert_eq(w.state.architecture.events, 20);
+	const struct metric_series *m =
+		improvement_get(&w.state.improvement, STR("events/received"));
+	Isod__V1__MetricPoint points[10];
+	cr_assert_eq(m->total, 20);
+	size_t n = metric_points(m, ISOD__V1__RESOLUTION__RESOLUTION_MINUTE, w.now, points, 10);
+	cr_assert_eq(n, 2);
+	cr_assert_eq(points[0].count, 10);
+	cr_assert_eq(points[1].count, 10);
+	n = metric_points(m, ISOD__V1__RESOLUTION__RESOLUTION_MINUTE, w.now + 3 * NS_PER_MINUTE,
+	                  points, 3);
+	cr_assert_eq(n, 0, "three minutes with nothing");
+	state_release(&w.state);
+}
+
+Test(state, metric_rings_forget_what_they_turned_past)
+{
+	struct world w;
+	Isod__V1__MetricPoint points[METRIC_MINUTES];
+
+	world_init(&w);
+	for (unsigned i = 0; i < 3 * METRIC_MINUTES; i++) {
+		tally(&w, 0, i + 1, "s/1", 1);
+		w.now += NS_PER_MINUTE;
+	}
+	const struct metric_series *m = improvement_get(&w.state.improvement, STR("source/s/1"));
+	cr_assert_eq(m->total, 3 * METRIC_MINUTES);
+	size_t n = metric_points(m, ISOD__V1__RESOLUTION__RESOLUTION_MINUTE, w.now - NS_PER_MINUTE,
+	                         points, METRIC_MINUTES);
+	cr_assert_eq(n, METRIC_MINUTES);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(points[i].count, 1);
+	w.now += NS_PER_DAY;
+	tally(&w, 0, 1000, "s/1", 1);
+	n = metric_points(m, ISOD__V1__RESOLUTION__RESOLUTION_MINUTE, w.now, points,
+	                  METRIC_MINUTES);
+	cr_assert_eq(n, 1, "a gap longer than the ring leaves nothing old in it");
+	state_release(&w.state);
+}
+
+Test(state, sources_are_bounded)
+{
+	struct world w;
+	char name[64];
+
+	world_init(&w);
+	for (unsigned i = 0; i < SOURCES_MAX + 100; i++) {
+		snprintf(name, sizeof(name), "udp/%u", i);
+		tally(&w, 0, i + 1, name, 1);
+	}
+	cr_assert_eq(w.state.architecture.sources.count, SOURCES_MAX + 1);
+	cr_assert_eq(architecture_get(&w.state.architecture, STR("(other)"))->received, 100);
+	cr_assert_leq(w.state.improvement.series.count, METRIC_SERIES_MAX + 10);
+	state_release(&w.state);
+}
+
+Test(state, time_never_goes_back)
+{
+	struct world w;
+
+	world_init(&w);
+	w.now = T0 + NS_PER_HOUR;
+	world_tick(&w);
+	w.now = T0;
+	world_match(&w, match_new(&w, "a", HIGH, "192.0.2.1", NULL, NULL));
+	cr_assert_eq(w.state.time_ns, T0 + NS_PER_HOUR);
+	cr_assert_eq(incident_get(&w.state.incident, 1)->opened_ns, T0 + NS_PER_HOUR);
+	state_release(&w.state);
+}
+
+/* A script of records, the same for every run. */
+static void script(struct world *w)
+{
+	char text[32];
+
+	world_init(w);
+	for (unsigned i = 0; i < 3000; i++) {
+		w->now += i * 7919 % 100 * NS_PER_SECOND;
+		snprintf(text, sizeof(text), "192.0.2.%u", i * 31 % 50);
+		world_match(w, match_new(w, i % 3 ? "a" : "b", (Isod__V1__Level)(i % 6),
+		                         i % 4 ? text : NULL, i % 5 ? "eve" : NULL, "web1"));
+		if (i % 100 == 99)
+			tally(w, i % 2, i, text, 50);
+	}
+}
+
+Test(state, the_same_ledger_gives_the_same_state)
+{
+	struct world a, b;
+
+	script(&a);
+	script(&b);
+	cr_assert_gt(a.state.incident.count, 10);
+	cr_assert_eq(a.state.incident.count, b.state.incident.count);
+	for (uint64_t id = 1; id <= a.state.incident.count; id++)
+		cr_assert(pb_equal(&incident_get(&a.state.incident, id)->base,
+		                   &incident_get(&b.state.incident, id)->base));
+	size_t x = 0, y = 0;
+	const struct map_entry *e, *f;
+	while ((e = map_next(&a.state.risk.entities, &x))) {
+		f = map_next(&b.state.risk.entities, &y);
+		cr_assert_not_null(f);
+		cr_assert(str_eq(e->key, f->key),
+		          "walks go in the same order whatever the hash seed");
+		cr_assert(pb_equal(e->value, f->value));
+	}
+	state_release(&a.state);
+	state_release(&b.state);
+}
