@@ -1,46 +1,62 @@
-# isod: GNU make. Two commands for a newcomer: `make demo` and `make test`.
-#   make            build/isod, build/isoctl, build/plugins/*
-#   make help       every target
-# SANITIZE=address,undefined or SANITIZE=thread builds apart, under build/san-*.
+# isod: GNU make. Two commands for a newcomer: `make demo` and `make test`. `make help` lists the rest.
+# SANITIZE=address,undefined or SANITIZE=thread builds apart, under build/san-….
 
-SHELL   := /bin/bash
-CC      ?= gcc
-CXX     ?= g++
-comma   := ,
-BUILD   := build$(if $(SANITIZE),/san-$(subst $(comma),-,$(SANITIZE)))
-GEN     := $(BUILD)/gen
+SHELL    := /bin/bash
+CC       := gcc
+CXX      := g++
+comma    := ,
+BUILD    := build$(if $(SANITIZE),/san-$(subst $(comma),-,$(SANITIZE)))
+GEN      := $(BUILD)/gen
+DESTDIR  ?=
+PREFIX   ?= /usr
 
-PKGS    := libevent libevent_openssl libevent_pthreads hiredis libprotobuf-c openssl simdjson libfyaml libpcre2-8 libsystemd
-WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wpointer-arith -Wwrite-strings -Wvla
-CWARN   := $(WARN) -Wstrict-prototypes -Wmissing-prototypes
-HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-OPT     ?= -O2 -g
+# ---- flags ----
+
+PKGS     := libevent libevent_openssl libevent_pthreads hiredis libprotobuf-c openssl simdjson libfyaml libpcre2-8 libsystemd
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wpointer-arith -Wwrite-strings -Wvla
+CWARN    := $(WARN) -Wstrict-prototypes -Wmissing-prototypes
+HARDEN   := -fPIE -fstack-protector-strong -fstack-clash-protection $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+OPT      ?= -O2 -g
 SANFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-# Looked up when first used, so that `make deps` runs before the libraries are there.
+# Looked up when first used: by then `deps` has installed the libraries.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(patsubst -I%,-isystem %,$$(shell pkg-config --cflags $(PKGS))))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
-INCLUDE = -Idaemon -Iplugins -isystem $(GEN) $(PKG_CFLAGS)
+INCLUDE  = -Idaemon -Iplugins -isystem $(GEN) $(PKG_CFLAGS)
 CFLAGS_ALL   = -std=c17 -D_GNU_SOURCE $(OPT) $(CWARN) $(HARDEN) $(SANFLAGS) $(INCLUDE) $(CFLAGS)
 CXXFLAGS_ALL = -std=c++17 -D_GNU_SOURCE $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -fno-exceptions -fno-rtti $(INCLUDE) $(CXXFLAGS)
 LDFLAGS_ALL  = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 
-PROTO_SRC := $(wildcard proto/*.proto)
-PROTO_C   := $(PROTO_SRC:proto/%.proto=$(GEN)/%.pb-c.c)
-PROTO_H   := $(PROTO_C:.c=.h)
-LIB_SRC   := $(sort $(wildcard daemon/*/*.c))
-LIB_CXX   := $(sort $(wildcard daemon/*/*.cc))
-LIB_OBJ   := $(LIB_SRC:%.c=$(BUILD)/%.o) $(LIB_CXX:%.cc=$(BUILD)/%.o) $(PROTO_C:.c=.o)
-ISOD_OBJ  := $(BUILD)/daemon/isod.o $(BUILD)/daemon/daemon.o
+# ---- what there is ----
+
+PROTO_SRC  := $(wildcard proto/*.proto)
+PROTO_C    := $(PROTO_SRC:proto/%.proto=$(GEN)/%.pb-c.c)
+PROTO_H    := $(PROTO_C:.c=.h)
+LIB_OBJ    := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard daemon/*/*.c))) \
+              $(patsubst %.cc,$(BUILD)/%.o,$(sort $(wildcard daemon/*/*.cc))) $(PROTO_C:.c=.o)
+LIB        := $(BUILD)/libisod.a
 ISOCTL_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard daemon/isoctl*.c)))
-PLUGINS   := $(patsubst plugins/%/,%,$(wildcard plugins/*/))
-PLUGIN_BIN := $(PLUGINS:%=$(BUILD)/plugins/%)
-UNIT      := $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
-UNIT_BIN  := $(UNIT:%=$(BUILD)/tests/test_%)
+PLUGINS    := $(patsubst plugins/%/,%,$(sort $(wildcard plugins/*/)))
+UNIT       := $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
+FUZZ       := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+TIDY       := $(sort $(wildcard daemon/*.c daemon/*/*.c plugins/*/*.c))
+STYLED     := $(sort $(wildcard daemon/*.[ch] daemon/*/*.[ch] daemon/*/*.cc plugins/*.h plugins/*/*.[ch] tests/*/*.[ch]))
 
 .PHONY: all
-all: $(BUILD)/isod $(BUILD)/isoctl $(PLUGIN_BIN)
+all: $(BUILD)/isod $(BUILD)/isoctl $(PLUGINS:%=$(BUILD)/plugins/%)
 
-$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
+# ---- dependencies: each stamp is made once, and again when the list of packages changes ----
+
+.PHONY: deps
+deps:
+	@.ci/deps all
+
+build/.deps-%: .ci/deps
+	@.ci/deps $*
+	@mkdir -p $(@D) && touch $@
+
+# ---- rules ----
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | build/.deps-build
 	@mkdir -p $(GEN)
 	@protoc-c --c_out=$(GEN) -Iproto $<
 
@@ -53,38 +69,125 @@ $(BUILD)/%.o: %.c | $(PROTO_H)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(BUILD)/%.o: %.cc
+$(BUILD)/%.o: %.cc | build/.deps-build
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"
 	@$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(BUILD)/libisod.a: $(LIB_OBJ)
+$(LIB): $(LIB_OBJ)
 	@rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/isod: $(ISOD_OBJ) $(BUILD)/libisod.a
-	@echo "  LINK  $@"
-	@$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
+LINK = @mkdir -p $(@D); echo "  LINK  $@"; $(CXX) $(LDFLAGS_ALL) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) -lpthread
 
-$(BUILD)/isoctl: $(ISOCTL_OBJ) $(BUILD)/libisod.a
-	@echo "  LINK  $@"
-	@$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lpthread
+$(BUILD)/isod: $(BUILD)/daemon/isod.o $(BUILD)/daemon/daemon.o $(LIB)
+	$(LINK)
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/libisod.a
-	@mkdir -p $(@D)
-	@echo "  LINK  $@"
-	@$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcriterion -lpthread
+$(BUILD)/isoctl: $(ISOCTL_OBJ) $(LIB)
+	$(LINK)
 
-.PHONY: unit
-unit: $(UNIT_BIN)
-	@set -e; for t in $(UNIT_BIN); do $$t; done
+# A plugin is a folder of C files; libraries that only it needs stand in plugins/NAME/libs, by pkg-config name.
+.SECONDEXPANSION:
+$(BUILD)/plugins/%: $$(patsubst %.c,$(BUILD)/%.o,$$(wildcard plugins/$$*/*.c)) $(LIB)
+	$(LINK) $(if $(wildcard plugins/$*/libs),$$(pkg-config --libs $$(cat plugins/$*/libs)))
 
-# One module's unit tests: make unit-NAME
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB) | build/.deps-test
+	$(LINK) -lcriterion -lm
+
+# ---- tests ----
+
+.PHONY: test unit
+test: build/.deps-test all $(UNIT:%=$(BUILD)/tests/test_%)
+	@BUILD=$(BUILD) tests/run $(UNIT:%=$(BUILD)/tests/test_%) $(sort $(wildcard tests/integration/*_test.py))
+
+unit: $(UNIT:%=$(BUILD)/tests/test_%)
+	@BUILD=$(BUILD) tests/run $^
+
+# One module's unit tests: make unit-NAME. One scenario: make scenario-NAME.
 unit-%: $(BUILD)/tests/test_%
-	@$<
+	@BUILD=$(BUILD) $<
 
-.PHONY: clean
+scenario-%: build/.deps-test all
+	@BUILD=$(BUILD) tests/run tests/integration/$*_test.py
+
+# make fuzz [FUZZ_SECONDS=60]: every parser's fuzzer for so long each, with ASan and UBSan; make fuzz-NAME: one, for
+# as long as it is let. Findings stay in build/fuzz/.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS   := CC=clang CXX=clang++ SANITIZE=address,undefined,fuzzer-no-link BUILD=build/fuzz
+.PHONY: fuzz
+fuzz: $(FUZZ:%=build/fuzz/fuzz_%)
+	@set -e; for f in $(FUZZ); do echo "== $$f"; mkdir -p build/fuzz/corpus/$$f; \
+	build/fuzz/fuzz_$$f -artifact_prefix=build/fuzz/$$f- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+		build/fuzz/corpus/$$f $$(ls -d tests/fuzz/corpus/$$f 2>/dev/null) 2>&1 | tail -8; \
+	test $${PIPESTATUS[0]} = 0; done
+
+fuzz-%: build/fuzz/fuzz_%
+	@mkdir -p build/fuzz/corpus/$*
+	$< -artifact_prefix=build/fuzz/$*- build/fuzz/corpus/$* $$(ls -d tests/fuzz/corpus/$* 2>/dev/null)
+
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c | build/.deps-lint
+	@$(MAKE) --no-print-directory $(FUZZ_FLAGS) build/fuzz/libisod.a build/fuzz/tests/fuzz/fuzz_$*.o
+	@clang++ -fsanitize=address,undefined,fuzzer -o $@ build/fuzz/tests/fuzz/fuzz_$*.o build/fuzz/libisod.a $(PKG_LIBS) -lpthread
+
+# ---- lint ----
+
+.PHONY: lint lint-tidy
+lint: build/.deps-lint $(PROTO_H)
+	@echo "  LINT  include directions" && .ci/includes
+	@echo "  LINT  formatting" && clang-format --dry-run -Werror $(STYLED)
+	@echo "  LINT  cppcheck" && cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=unknownMacro --error-exitcode=1 -j$$(nproc) -D_GNU_SOURCE \
+		-Idaemon -Iplugins $(TIDY)
+	@$(MAKE) --no-print-directory -j$$(nproc) lint-tidy
+
+lint-tidy: $(TIDY:%=$(BUILD)/lint/%.tidy)
+
+$(BUILD)/lint/%.tidy: % .clang-tidy $$(wildcard $$(dir $$*)*.h) | $(PROTO_H)
+	@mkdir -p $(@D)
+	@echo "  TIDY  $*"
+	@clang-tidy --quiet $* -- $(filter-out -fstack-clash-protection,$(CFLAGS_ALL)) 2>/dev/null
+	@touch $@
+
+# ---- running ----
+
+.PHONY: run demo
+run: all
+	@BUILD=$(BUILD) conf/development run
+
+demo: all
+	@BUILD=$(BUILD) tests/demo/demo.py
+
+# ---- installing ----
+
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/isod/plugins $(DESTDIR)/etc/isod \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d \
+		$(DESTDIR)$(PREFIX)/share/isod/proto
+	install -m755 $(BUILD)/isod $(BUILD)/isoctl $(DESTDIR)$(PREFIX)/bin
+	install -m755 $(PLUGINS:%=$(BUILD)/plugins/%) $(DESTDIR)$(PREFIX)/lib/isod/plugins
+	cp -R conf/*.yaml conf/rules $(DESTDIR)/etc/isod
+	install -m644 proto/*.proto $(DESTDIR)$(PREFIX)/share/isod/proto
+	install -m644 systemd/isod.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m644 systemd/isod.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/isod.conf
+	install -m644 systemd/isod.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/isod.conf
+
+# ---- the rest ----
+
+.PHONY: help clean
+help:
+	@echo "make            build/isod, build/isoctl, build/plugins/*"
+	@echo "make demo       the main job, from a log line to an alert, on an embedded Redis"
+	@echo "make test       all tests; SANITIZE=address,undefined or SANITIZE=thread"
+	@echo "make run        a development daemon in the foreground, state and certificates under run/"
+	@echo "make unit       unit tests; make unit-NAME, make scenario-NAME: one"
+	@echo "make fuzz       every fuzzer for FUZZ_SECONDS; make fuzz-NAME: one"
+	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
+	@echo "make deps       install every Debian package that anything here needs"
+	@echo "make install    DESTDIR=, PREFIX=/usr"
+	@echo "make clean"
+
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/daemon $(BUILD)/plugins $(BUILD)/tests -name '*.d' 2>/dev/null)
 .SECONDARY:
