@@ -104,13 +104,28 @@ bool event_put_derived(struct event *e, struct str name, struct str value, enum 
 	return put(e, name, value, type, true);
 }
 
-void event_rollback(struct event *e, size_t count)
+void event_rename(struct event *e, size_t at, struct str name)
 {
-	if (count >= e->count)
-		return;
+	e->fields[at].name = name;
+	e->fields[at].hash = event_name_hash(name);
+}
+
+static void reindex(struct event *e, size_t count)
+{
 	forget_fields(e);
 	while (e->count < count)
 		chain(e, e->count++);
+}
+
+void event_reindex(struct event *e)
+{
+	reindex(e, e->count);
+}
+
+void event_rollback(struct event *e, size_t count)
+{
+	if (count < e->count)
+		reindex(e, count);
 }
 
 static const struct field *first_from(const struct event *e, size_t place, struct str name,

@@ -68,6 +68,10 @@ uint32_t event_name_hash(struct str name);
 bool event_put(struct event *e, struct str name, struct str value, enum value_type type);
 /* The same marked as derived: see struct field. */
 bool event_put_derived(struct event *e, struct str name, struct str value, enum value_type type);
+/* Gives the field at index `at` another name, which lives as long as the event; its place in the order stays.
+ * After the last of them event_reindex, before any event_find: so that renaming all of a hostile event is linear. */
+void event_rename(struct event *e, size_t at, struct str name);
+void event_reindex(struct event *e);
 
 /* Takes back all fields past the first `count`: for a decoder that finds out late that it does not understand. */
 void event_rollback(struct event *e, size_t count);

@@ -1,0 +1,402 @@
+/* Log sources of one event. This runs for every event that comes in, so it is built around one hash look-up per
+ * field: the look-up says what the field is renamed to, which second names it has, and which sources are worth a
+ * look because of the field or of its value. A source is looked at only when the rarest thing its condition
+ * needs (logsource_load.c picks it) is there; of the shipped table of some 250 sources that leaves a handful per
+ * event, whose conditions are then evaluated as written.
+ *
+ * Order: names first (rename, then second names, then derived fields in the file's order), conditions after, so
+ * that a condition may use any name of a field. */
+#include "event/logsource.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/net.h"
+#include "event/logsource_table.h"
+
+#define NO_FIELD UINT16_MAX
+
+#define PIECES_MAX                                                                                 \
+	2048 /* 1,024 arguments of one command line; of a longer one the beginning is taken */
+
+/* What is known of the event at hand. */
+struct look {
+	const struct logsources *l;
+	struct event *e;
+	size_t seen_count;
+	uint16_t first[LOGSOURCE_NAMES_MAX]; /* by slot: the first field of that name */
+	uint16_t seen[LOGSOURCE_NAMES_MAX];  /* slots in order of appearance */
+	uint64_t candidates[LOGSOURCES_MAX / 64];
+};
+
+static void mark(uint64_t *bits, size_t i)
+{
+	bits[i / 64] |= (uint64_t)1 << (i % 64);
+}
+
+/* Field `at` carries name `slot`: remembers it and the sources that it makes worth a look. */
+static void look_note(struct look *k, size_t at, uint16_t slot)
+{
+	const struct field *f = &k->e->fields[at];
+	const struct field_name *n = &k->l->names[slot];
+
+	if (f->type == VALUE_NULL)
+		return;
+	if (k->first[slot] == NO_FIELD) {
+		k->first[slot] = (uint16_t)at;
+		k->seen[k->seen_count++] = slot;
+		for (size_t i = 0; i < n->present_count; i++)
+			mark(k->candidates, n->present[i]);
+	}
+	if (!n->values || f->value.n > n->longest)
+		return;
+	const struct value_sources *v =
+		logsource_value(n, f->value, logsource_value_hash(f->value));
+	for (size_t i = 0; i < v->count; i++)
+		mark(k->candidates, v->sources[i]);
+}
+
+static bool look_has(const struct look *k, uint16_t slot)
+{
+	return k->first[slot] != NO_FIELD;
+}
+
+/* The first field of that name, which the caller knows is there. */
+static const struct field *look_field(const struct look *k, uint16_t slot)
+{
+	return &k->e->fields[k->first[slot]];
+}
+
+static void look_derive(struct look *k, uint16_t slot, struct str value, enum value_type type)
+{
+	size_t at = k->e->count;
+
+	if (event_put_derived(k->e, k->l->names[slot].text, value, type))
+		look_note(k, at, slot);
+}
+
+/* What is left of `name` after the first prefix that it has, or STR_NONE. */
+static struct str strip(const struct logsources *l, struct str name)
+{
+	for (size_t i = 0; i < l->prefix_count; i++) {
+		const struct prefix *p = &l->prefixes[i];
+		if (!str_starts(name, p->head))
+			continue;
+		struct str rest = str_skip(name, p->head.n);
+		if (p->element) {
+			ptrdiff_t dot = str_find(rest, '.');
+			if (dot < 1 || !str_starts(str_skip(rest, (size_t)dot), p->tail))
+				continue;
+			rest = str_skip(rest, (size_t)dot + p->tail.n);
+		}
+		if (rest.n && rest.p[0] != '#' && rest.p[0] != '@')
+			return rest;
+	}
+	return STR_NONE;
+}
+
+static void rename_fields(struct look *k)
+{
+	const struct logsources *l = k->l;
+	struct event *e = k->e;
+	bool renamed = false;
+
+	for (size_t i = 0; i < e->count; i++) {
+		struct str name = e->fields[i].name;
+		if (name.n && l->prefix_byte[(unsigned char)name.p[0]]) {
+			struct str rest = strip(l, name);
+			if (rest.p)
+				event_rename(e, i, rest);
+			renamed |= rest.p != NULL;
+		}
+		uint16_t slot = logsource_slot(l, e->fields[i].name, e->fields[i].hash);
+		if (slot == LOGSOURCE_NO_SLOT)
+			continue;
+		if (l->names[slot].rename != LOGSOURCE_NO_SLOT) {
+			slot = l->names[slot].rename;
+			event_rename(e, i, l->names[slot].text);
+			renamed = true;
+		}
+		look_note(k, i, slot);
+	}
+	if (renamed)
+		event_reindex(e);
+}
+
+/* Every value of the field under its second names, where the event has no field of that name. */
+static void add_second_names(struct look *k)
+{
+	for (size_t i = 0; i < k->seen_count; i++) {
+		const struct field_name *n = &k->l->names[k->seen[i]];
+		for (size_t j = 0; j < n->second_count; j++) {
+			if (look_has(k, n->second[j]))
+				continue;
+			size_t at = k->first[k->seen[i]];
+			for (;;) {
+				const struct field *f = &k->e->fields[at];
+				const struct field *next = event_next(k->e, f);
+				size_t next_at = next ? (size_t)(next - k->e->fields) : 0;
+				look_derive(k, n->second[j], f->value, (enum value_type)f->type);
+				if (!next)
+					break;
+				at = next_at;
+			}
+		}
+	}
+}
+
+static bool contains(struct str value, struct str needle)
+{
+	for (size_t i = 0; i + needle.n <= value.n; i++)
+		if (str_ieq(str_make(value.p + i, needle.n), needle))
+			return true;
+	return false;
+}
+
+static bool value_passes(const struct when *w, struct str value)
+{
+	for (size_t i = 0; i < w->value_count; i++) {
+		struct str want = w->values[i];
+		bool passes = false;
+		switch (w->test) {
+		case FIELD_EQUALS: passes = str_ieq(value, want); break;
+		case FIELD_STARTS: passes = str_ieq(str_head(value, want.n), want); break;
+		case FIELD_ENDS:
+			passes = value.n >= want.n &&
+			         str_ieq(str_skip(value, value.n - want.n), want);
+			break;
+		case FIELD_CONTAINS: passes = contains(value, want); break;
+		case FIELD_EXISTS: break;
+		}
+		if (passes)
+			return true;
+	}
+	return false;
+}
+
+static bool field_passes(const struct look *k, const struct when *w)
+{
+	if (w->test == FIELD_EXISTS)
+		return look_has(k, w->slot) == w->present;
+	if (!look_has(k, w->slot))
+		return false;
+	for (const struct field *f = look_field(k, w->slot); f; f = event_next(k->e, f))
+		if (f->type != VALUE_NULL && value_passes(w, f->value))
+			return true;
+	return false;
+}
+
+static bool when_holds(const struct look *k, const struct when *w)
+{
+	switch (w->kind) {
+	case WHEN_ALL:
+		for (size_t i = 0; i < w->count; i++)
+			if (!when_holds(k, w->parts[i]))
+				return false;
+		return true;
+	case WHEN_ANY:
+		for (size_t i = 0; i < w->count; i++)
+			if (when_holds(k, w->parts[i]))
+				return true;
+		return false;
+	case WHEN_NOT: return !when_holds(k, w->parts[0]);
+	case WHEN_FIELD: return field_passes(k, w);
+	}
+	return false;
+}
+
+/* Glob with `*` at the beginning, the end, or both. */
+static bool skipped(const struct derive *d, struct str value)
+{
+	if (value.n == 0)
+		return true;
+	for (size_t i = 0; i < d->skip_count; i++) {
+		struct str s = d->skip[i];
+		bool open = s.n && s.p[0] == '*', end = s.n > 1 && s.p[s.n - 1] == '*';
+		s = str_make(s.p + open, s.n - open - end);
+		if (open && end ? contains(value, s)
+		    : open      ? value.n >= s.n && str_ieq(str_skip(value, value.n - s.n), s)
+		    : end       ? str_ieq(str_head(value, s.n), s)
+		                : str_ieq(value, s))
+			return true;
+	}
+	return false;
+}
+
+/* A template being filled: slices first, copied once at the end if there is more than one. */
+struct fill {
+	struct str *pieces;
+	size_t count, cap, bytes;
+};
+
+static bool fill_add(struct fill *t, struct str s)
+{
+	if (t->count == t->cap)
+		return false;
+	t->pieces[t->count++] = s;
+	t->bytes += s.n;
+	return true;
+}
+
+static bool fill_values(struct look *k, const struct part *p, struct fill *t)
+{
+	size_t before = t->count;
+
+	for (const struct field *f = look_field(k, p->slot); f; f = event_next(k->e, f))
+		if ((t->count > before && !fill_add(t, STR(" "))) || !fill_add(t, f->value))
+			break;
+	return true;
+}
+
+static bool fill_numbered(struct look *k, const struct part *p, struct fill *t)
+{
+	const struct field *f = look_field(k, p->slot);
+	char name[64];
+
+	for (unsigned i = p->number; f; i++) {
+		if ((i > p->number && !fill_add(t, STR(" "))) || !fill_add(t, f->value))
+			break;
+		int n = snprintf(name, sizeof(name), "%.*s%u", STR_FMT(p->text), i + 1);
+		if (n < 0 || (size_t)n >= sizeof(name))
+			break;
+		f = event_find(k->e, str_make(name, (size_t)n));
+	}
+	return true;
+}
+
+/* False when the part has no value, or "-", Windows' word for none. */
+static bool fill_part(struct look *k, const struct part *p, struct fill *t)
+{
+	if (p->kind == PART_TEXT)
+		return fill_add(t, p->text);
+	if (!look_has(k, p->slot))
+		return false;
+	struct str value = look_field(k, p->slot)->value;
+	if (value.n == 0 || str_eq(value, STR("-")))
+		return false;
+	switch (p->kind) {
+	case PART_WORD: return fill_add(t, str_split(&value, ' '));
+	case PART_VALUES: return fill_values(k, p, t);
+	case PART_NUMBERED: return fill_numbered(k, p, t);
+	case PART_FIELD:
+	case PART_TEXT: break;
+	}
+	return fill_add(t, value);
+}
+
+static bool candidate_value(struct look *k, const struct candidate *c, struct str *ret)
+{
+	struct str pieces[PIECES_MAX];
+	struct fill t = {.pieces = pieces, .cap = ARRAY_LEN(pieces)};
+
+	for (size_t i = 0; i < c->count; i++)
+		if (!fill_part(k, &c->parts[i], &t))
+			return false;
+	if (t.count == 1) {
+		*ret = pieces[0];
+		return true;
+	}
+	char *p = arena_alloc(&k->e->arena, t.bytes ? t.bytes : 1);
+	if (!p)
+		return false;
+	*ret = str_make(p, t.bytes);
+	for (size_t i = 0; i < t.count; i++) {
+		if (pieces[i].n)
+			memcpy(p, pieces[i].p, pieces[i].n);
+		p += pieces[i].n;
+	}
+	return true;
+}
+
+/* Keeps only a remote party's address, in the one form that joins it with the same address from elsewhere. */
+static bool as_address(struct look *k, struct str *value)
+{
+	char text[NET_TEXT_MAX];
+
+	if (!net_is_address(*value, text) || net_is_local(*value))
+		return false;
+	if (str_eq(str_of(text), *value))
+		return true;
+	*value = arena_str(&k->e->arena, str_of(text));
+	return value->p != NULL;
+}
+
+static void add_derived(struct look *k)
+{
+	for (size_t i = 0; i < k->l->derive_count; i++) {
+		const struct derive *d = &k->l->derives[i];
+		if (look_has(k, d->slot) || (d->when && !when_holds(k, d->when)))
+			continue;
+		for (size_t j = 0; j < d->from_count; j++) {
+			struct str value;
+			if (!candidate_value(k, &d->from[j], &value) || skipped(d, value) ||
+			    (d->address && !as_address(k, &value)))
+				continue;
+			look_derive(k, d->slot, value, VALUE_STRING);
+			break;
+		}
+	}
+}
+
+static void add_entries(const struct look *k, struct logsource_set *ret)
+{
+	for (size_t word = 0; word < (k->l->source_count + 63) / 64; word++) {
+		uint64_t bits = k->candidates[word] | k->l->always[word];
+		for (; bits; bits &= bits - 1) {
+			const struct source *s =
+				&k->l->sources[word * 64 + (size_t)__builtin_ctzll(bits)];
+			if (!when_holds(k, s->when))
+				continue;
+			for (size_t i = 0; i < s->count; i++)
+				mark(ret->bits, (size_t)s->first + i);
+			ret->any = true;
+		}
+	}
+}
+
+void logsources_classify(const struct logsources *l, struct event *e, struct logsource_set *ret)
+{
+	struct look k;
+
+	k.l = l;
+	k.e = e;
+	k.seen_count = 0;
+	memset(k.candidates, 0, sizeof(k.candidates));
+	memset(k.first, 0xff, l->name_count * sizeof(k.first[0]));
+	*ret = (struct logsource_set){0};
+	rename_fields(&k);
+	add_second_names(&k);
+	add_derived(&k);
+	add_entries(&k, ret);
+}
+
+static bool part_fits(struct str rule, struct str entry)
+{
+	return rule.n == 0 || str_ieq(rule, entry);
+}
+
+size_t logsources_resolve(const struct logsources *l, struct str product, struct str category,
+                          struct str service, struct logsource_set *ret)
+{
+	size_t found = 0;
+
+	*ret = (struct logsource_set){0};
+	for (size_t i = 0; i < l->entry_count; i++) {
+		const struct entry *x = &l->entries[i];
+		if (!part_fits(product, x->product) || !part_fits(category, x->category) ||
+		    !part_fits(service, x->service))
+			continue;
+		mark(ret->bits, i);
+		found++;
+	}
+	ret->any = found > 0;
+	return found;
+}
+
+bool logsource_intersects(const struct logsource_set *a, const struct logsource_set *b)
+{
+	for (size_t i = 0; i < LOGSOURCES_MAX / 64; i++)
+		if (a->bits[i] & b->bits[i])
+			return true;
+	return false;
+}

@@ -1,0 +1,158 @@
+/* The last step of loading: the hash index over the names, and for each source the fields and values that its
+ * condition cannot do without, its triggers. A source is looked at only for events that have one of them.
+ *
+ * Of a condition of several parts the part that selects best is taken: the one whose values the fewest conditions
+ * mention (of "Channel: Sysmon" and "EventID: 255" that is the second). Alternatives need the triggers of each. */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "event/logsource_table.h"
+
+#define PRESENCE_COST 100000 /* "the field is there" selects worse than any value */
+#define ALWAYS_COST   UINT32_MAX
+
+static void index_names(struct logsources *l)
+{
+	l->index_size = 16;
+	while (l->index_size < l->name_count * 4)
+		l->index_size *= 2;
+	l->index = xcalloc(l->index_size, sizeof(*l->index));
+	for (size_t i = 0; i < l->name_count; i++) {
+		size_t at = l->names[i].hash & (l->index_size - 1);
+		while (l->index[at])
+			at = (at + 1) & (l->index_size - 1);
+		l->index[at] = (uint16_t)(i + 1);
+	}
+}
+
+/* Calls `visit` for every comparison with whole values in the condition. */
+static void each_equals(struct logsources *l, const struct when *w,
+                        void (*visit)(struct field_name *, const struct when *))
+{
+	for (size_t i = 0; i < w->count; i++)
+		each_equals(l, w->parts[i], visit);
+	if (w->kind == WHEN_FIELD && w->test == FIELD_EQUALS)
+		visit(&l->names[w->slot], w);
+}
+
+static void count_values(struct field_name *n, const struct when *w)
+{
+	n->value_count += w->value_count;
+}
+
+static void mention_values(struct field_name *n, const struct when *w)
+{
+	if (!n->values) {
+		n->value_size = 4;
+		while (n->value_size < n->value_count * 2)
+			n->value_size *= 2;
+		n->values = xcalloc(n->value_size, sizeof(*n->values));
+	}
+	for (size_t i = 0; i < w->value_count; i++) {
+		uint32_t hash = logsource_value_hash(w->values[i]);
+		struct value_sources *v = logsource_value(n, w->values[i], hash);
+		v->text = w->values[i];
+		v->hash = hash;
+		v->mentions++;
+		if (v->text.n > n->longest)
+			n->longest = v->text.n;
+	}
+}
+
+static uint32_t cost_add(uint32_t a, uint32_t b)
+{
+	return a > ALWAYS_COST - b ? ALWAYS_COST : a + b;
+}
+
+static uint32_t cost_of(const struct logsources *l, const struct when *w);
+
+static uint32_t cost_of_field(const struct field_name *n, const struct when *w)
+{
+	uint32_t cost = 0;
+
+	if (w->test == FIELD_EXISTS && !w->present)
+		return ALWAYS_COST;
+	if (w->test != FIELD_EQUALS)
+		return PRESENCE_COST;
+	for (size_t i = 0; i < w->value_count; i++)
+		cost = cost_add(cost,
+		                logsource_value(n, w->values[i], logsource_value_hash(w->values[i]))
+		                        ->mentions);
+	return cost;
+}
+
+/* The part of an ALL that selects best. */
+static const struct when *best_part(const struct logsources *l, const struct when *w)
+{
+	const struct when *best = w->parts[0];
+	uint32_t least = cost_of(l, best);
+
+	for (size_t i = 1; i < w->count; i++) {
+		uint32_t cost = cost_of(l, w->parts[i]);
+		if (cost >= least)
+			continue;
+		least = cost;
+		best = w->parts[i];
+	}
+	return best;
+}
+
+static uint32_t cost_of(const struct logsources *l, const struct when *w)
+{
+	uint32_t cost = 0;
+
+	switch (w->kind) {
+	case WHEN_ALL: return cost_of(l, best_part(l, w));
+	case WHEN_ANY:
+		for (size_t i = 0; i < w->count; i++)
+			cost = cost_add(cost, cost_of(l, w->parts[i]));
+		return cost;
+	case WHEN_NOT: return ALWAYS_COST;
+	case WHEN_FIELD: return cost_of_field(&l->names[w->slot], w);
+	}
+	return ALWAYS_COST;
+}
+
+static void add_number(uint16_t **list, size_t *count, size_t *cap, uint16_t number)
+{
+	if (*count && (*list)[*count - 1] == number)
+		return;
+	xgrow(list, cap, *count + 1, sizeof(**list));
+	(*list)[(*count)++] = number;
+}
+
+/* Hangs source `number` on the triggers of `w`, whose cost is less than ALWAYS_COST. */
+static void hang(struct logsources *l, const struct when *w, uint16_t number)
+{
+	if (w->kind == WHEN_ALL) {
+		hang(l, best_part(l, w), number);
+		return;
+	}
+	for (size_t i = 0; i < w->count; i++)
+		hang(l, w->parts[i], number);
+	if (w->kind != WHEN_FIELD)
+		return;
+	struct field_name *n = &l->names[w->slot];
+	if (w->test != FIELD_EQUALS)
+		add_number(&n->present, &n->present_count, &n->present_cap, number);
+	for (size_t i = 0; w->test == FIELD_EQUALS && i < w->value_count; i++) {
+		struct value_sources *v =
+			logsource_value(n, w->values[i], logsource_value_hash(w->values[i]));
+		add_number(&v->sources, &v->count, &v->cap, number);
+	}
+}
+
+void logsources_index(struct logsources *l)
+{
+	index_names(l);
+	for (size_t i = 0; i < l->source_count; i++)
+		each_equals(l, l->sources[i].when, count_values);
+	for (size_t i = 0; i < l->source_count; i++)
+		each_equals(l, l->sources[i].when, mention_values);
+	for (size_t i = 0; i < l->source_count; i++) {
+		if (cost_of(l, l->sources[i].when) == ALWAYS_COST)
+			l->always[i / 64] |= (uint64_t)1 << (i % 64);
+		else
+			hang(l, l->sources[i].when, (uint16_t)i);
+	}
+}

@@ -1,0 +1,169 @@
+/* conf/logsources.yaml compiled: what logsource_load.c and logsource_index.c build and logsource.c walks. Private
+ * to those three.
+ *
+ * Every field name that the file mentions has a number, its slot, so that one hash look-up per field of an event
+ * answers everything about it, and the rest works on small arrays. Names, values and conditions lie in the arena;
+ * arrays that grow while loading do not. */
+#ifndef ISOD_EVENT_LOGSOURCE_TABLE_H
+#define ISOD_EVENT_LOGSOURCE_TABLE_H
+
+#include "base/arena.h"
+#include "event/logsource.h"
+
+#define LOGSOURCE_NAMES_MAX                                                                        \
+	2048 /* field names in the file: an array of them is on the stack per event */
+#define LOGSOURCE_WHEN_DEPTH 8  /* nested `any` and `not` */
+#define LOGSOURCE_PARTS_MAX  16 /* pieces of one template */
+#define LOGSOURCE_NO_SLOT    UINT16_MAX
+
+enum when_kind {
+	WHEN_ALL,
+	WHEN_ANY,
+	WHEN_NOT, /* one part */
+	WHEN_FIELD,
+};
+
+enum field_test { FIELD_EQUALS, FIELD_STARTS, FIELD_ENDS, FIELD_CONTAINS, FIELD_EXISTS };
+
+/* A condition on an event. */
+struct when {
+	enum when_kind kind;
+	struct when **parts; /* ALL, ANY, NOT */
+	size_t count;
+	/* FIELD: any value of the field passes the test with any of `values`; letter case does not count. */
+	enum field_test test;
+	uint16_t slot;
+	bool present; /* EXISTS: whether it must be there or must not */
+	struct str *values;
+	size_t value_count;
+};
+
+/* Sources worth a look once a field has this value. */
+struct value_sources {
+	struct str text; /* as in the file; p == NULL: free place of the table */
+	uint32_t hash;
+	uint32_t mentions; /* conditions that name this value: the fewer, the better it selects */
+	uint16_t *sources;
+	size_t count, cap;
+};
+
+struct field_name {
+	struct str text;
+	uint32_t hash;    /* event_name_hash() */
+	uint16_t rename;  /* slot of the name it gets, or LOGSOURCE_NO_SLOT */
+	uint16_t *second; /* slots of its second names */
+	size_t second_count;
+	struct value_sources *values; /* open addressing; NULL: no condition compares it */
+	size_t value_size;            /* power of two */
+	size_t value_count;
+	size_t longest;    /* bytes of the longest value in the table */
+	uint16_t *present; /* sources worth a look as soon as the field is there */
+	size_t present_count, present_cap;
+};
+
+enum part_kind {
+	PART_TEXT,
+	PART_FIELD,    /* {name}: the first value */
+	PART_WORD,     /* {name:word}: its first word */
+	PART_VALUES,   /* {name:all}: every value, a space between */
+	PART_NUMBERED, /* {a0:list}: a0 a1 a2 … while they exist, a space between */
+};
+
+struct part {
+	enum part_kind kind;
+	uint16_t slot;
+	struct str text; /* TEXT; NUMBERED: the name without its number */
+	unsigned number; /* NUMBERED: the first */
+};
+
+struct candidate {
+	struct part *parts;
+	size_t count;
+};
+
+struct derive {
+	uint16_t slot;
+	const struct when *when; /* NULL: always */
+	struct candidate *from;  /* the first that gives a value is taken */
+	size_t from_count;
+	struct str *skip; /* values that say nothing; `*` at either end */
+	size_t skip_count;
+	bool address; /* only an address of a remote party, in its canonical form */
+};
+
+/* "Event.UserData.?.": up to the `?`, and after the path element that stands for it. */
+struct prefix {
+	struct str head, tail;
+	bool element;
+};
+
+/* One item of `sources`: entries first … first + count - 1 share its condition. */
+struct source {
+	const struct when *when;
+	uint16_t first, count;
+};
+
+struct entry {
+	struct str product, category, service;
+};
+
+struct logsources {
+	struct arena arena;
+	struct field_name *names;
+	size_t name_count, name_cap;
+	uint16_t *index; /* slot + 1 by hash of the name; 0: free */
+	size_t index_size;
+	struct prefix *prefixes;
+	size_t prefix_count;
+	bool prefix_byte[256]; /* some prefix begins with it */
+	struct derive *derives;
+	size_t derive_count;
+	struct source *sources;
+	size_t source_count, source_cap;
+	uint64_t always[LOGSOURCES_MAX / 64]; /* sources that no field's presence can rule out */
+	struct entry *entries;
+	size_t entry_count, entry_cap;
+};
+
+/* Builds `index`, the value tables and the triggers from names and sources. */
+void logsources_index(struct logsources *l);
+
+/* FNV-1a over the lower-case bytes. */
+static inline uint32_t logsource_value_hash(struct str s)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		if (c >= 'A' && c <= 'Z')
+			c = (unsigned char)(c + 32);
+		h = (h ^ c) * 16777619u;
+	}
+	return h;
+}
+
+/* The name's number, or LOGSOURCE_NO_SLOT. */
+static inline uint16_t logsource_slot(const struct logsources *l, struct str name, uint32_t hash)
+{
+	for (size_t i = hash & (l->index_size - 1); l->index[i];
+	     i = (i + 1) & (l->index_size - 1)) {
+		const struct field_name *n = &l->names[l->index[i] - 1];
+		if (n->hash == hash && str_eq(n->text, name))
+			return (uint16_t)(l->index[i] - 1);
+	}
+	return LOGSOURCE_NO_SLOT;
+}
+
+/* The place of `text` in the name's value table: the value itself or a free one. */
+static inline struct value_sources *logsource_value(const struct field_name *n, struct str text,
+                                                    uint32_t hash)
+{
+	size_t i = hash & (n->value_size - 1);
+
+	while (n->values[i].text.p &&
+	       (n->values[i].hash != hash || !str_ieq(n->values[i].text, text)))
+		i = (i + 1) & (n->value_size - 1);
+	return &n->values[i];
+}
+
+#endif

@@ -1,0 +1,644 @@
+/* The log-source table: that the shipped file gives events of each shape Sigma's names and the right entries, that a
+ * broken file is told with its place, and that no rule of the corpus asks for a source the table does not know. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/yaml.h"
+#include "event/logsource.h"
+
+static struct logsources *table;
+static struct event event;
+
+/* The repo's top, where tests are run from. */
+static void load_shipped(void)
+{
+	struct diags d;
+
+	diags_init(&d);
+	int r = logsources_load("conf/logsources.yaml", &d, &table);
+	for (size_t i = 0; i < d.count; i++) {
+		char line[512];
+		cr_log_error("%s", diag_format(&d.items[i], line, sizeof(line)));
+	}
+	cr_assert_eq(r, 0);
+	diags_release(&d);
+	event_setup(&event);
+}
+
+static void release(void)
+{
+	logsources_free(table);
+	event_release(&event);
+}
+
+TestSuite(logsource, .init = load_shipped, .fini = release);
+
+/* Name, value, name, value …, NULL. */
+static struct logsource_set classify(const char *const *fields)
+{
+	struct logsource_set set;
+
+	event_reset(&event);
+	for (; fields[0]; fields += 2)
+		cr_assert(event_put(&event, str_of(fields[0]), str_of(fields[1]), VALUE_STRING));
+	logsources_classify(table, &event, &set);
+	return set;
+}
+
+#define CLASSIFY(...) classify((const char *const[]){__VA_ARGS__, NULL})
+
+static bool is(const struct logsource_set *set, const char *product, const char *category,
+               const char *service)
+{
+	struct logsource_set rule;
+
+	cr_assert_gt(logsources_resolve(table, str_of(product), str_of(category), str_of(service),
+	                                &rule),
+	             0, "%s/%s/%s is not in the table", product, category, service);
+	return logsource_intersects(set, &rule);
+}
+
+static void expect_value(const char *name, const char *value)
+{
+	struct str found = event_value(&event, str_of(name));
+
+	cr_expect(value ? str_eq(found, str_of(value)) : found.p == NULL, "%s is '%.*s', not '%s'",
+	          name, STR_FMT(found), value ? value : "absent");
+}
+
+Test(logsource, evtx_json_gets_sigma_names)
+{
+	struct logsource_set set = CLASSIFY(
+		"Event.#attributes.xmlns", "http://schemas.example/event",
+		"Event.System.Provider.#attributes.Name", "Microsoft-Windows-Sysmon",
+		"Event.System.EventID", "1", "Event.System.Channel",
+		"Microsoft-Windows-Sysmon/Operational", "Event.System.Computer", "WS5",
+		"Event.EventData.Image", "C:\\Windows\\System32\\cmd.exe",
+		"Event.EventData.CommandLine", "cmd /c whoami", "Event.EventData.User", "CORP\\jo");
+
+	cr_expect(is(&set, "windows", "process_creation", NULL));
+	cr_expect(is(&set, "windows", NULL, "sysmon"));
+	cr_expect(is(&set, "windows", NULL, NULL));
+	cr_expect_not(is(&set, "windows", "network_connection", NULL));
+	cr_expect_not(is(&set, "windows", NULL, "security"));
+	cr_expect_not(is(&set, "linux", "process_creation", NULL));
+	expect_value("Image", "C:\\Windows\\System32\\cmd.exe");
+	expect_value("Event.EventData.Image", NULL);
+	expect_value("Provider_Name", "Microsoft-Windows-Sysmon");
+	expect_value("Computer", "WS5");
+	expect_value("host", "WS5");
+	expect_value("user", "CORP\\jo");
+	expect_value("Event.#attributes.xmlns", "http://schemas.example/event");
+}
+
+Test(logsource, evtx_event_id_with_qualifiers)
+{
+	struct logsource_set set = CLASSIFY(
+		"Event.System.Provider.@Name", "Service Control Manager",
+		"Event.System.EventID.#text", "7045", "Event.System.EventID.#attributes.Qualifiers",
+		"16384", "Event.System.Channel", "System", "Event.EventData.ServiceName", "x");
+
+	cr_expect(is(&set, "windows", NULL, "system"));
+	expect_value("EventID", "7045");
+	expect_value("Provider_Name", "Service Control Manager");
+}
+
+Test(logsource, user_data_is_found_below_its_element_and_repeats)
+{
+	struct logsource_set set =
+		CLASSIFY("Event.System.Channel", "System", "Event.System.EventID", "104",
+	                 "Event.UserData.LogFileCleared.SubjectUserName", "jo",
+	                 "Event.UserData.LogFileCleared.Channel", "Windows PowerShell");
+	const struct field *f = event_find(&event, STR("Channel"));
+
+	cr_expect(is(&set, "windows", NULL, "system"));
+	expect_value("user", "jo");
+	cr_assert_not_null(f);
+	cr_expect(str_eq(f->value, STR("System")));
+	f = event_next(&event, f);
+	cr_assert_not_null(f);
+	cr_expect(str_eq(f->value, STR("Windows PowerShell")));
+}
+
+Test(logsource, winlogbeat)
+{
+	struct logsource_set set = CLASSIFY(
+		"@timestamp", "2024-05-01T00:00:00Z", "event.code", "3", "event.provider",
+		"Microsoft-Windows-Sysmon", "host.name", "ws7", "winlog.channel",
+		"Microsoft-Windows-Sysmon/Operational", "winlog.event_id", "3",
+		"winlog.provider_name", "Microsoft-Windows-Sysmon", "winlog.event_data.Initiated",
+		"true", "winlog.computer_name", "ws7.corp.example", "process.executable",
+		"C:\\a.exe", "winlog.event_data.Image", "C:\\a.exe", "source.ip", "10.0.0.7",
+		"destination.ip", "203.0.113.9", "destination.port", "443");
+
+	cr_expect(is(&set, "windows", "network_connection", NULL));
+	expect_value("EventID", "3");
+	expect_value("Image", "C:\\a.exe");
+	expect_value("DestinationIp", "203.0.113.9");
+	expect_value("DestinationPort", "443");
+	expect_value("src_ip", "10.0.0.7");
+	expect_value("dst_port", "443");
+	expect_value("host", "ws7.corp.example");
+	const struct field *f = event_find(&event, STR("Image"));
+	cr_expect_null(event_next(&event, f), "a second name must not double what is there");
+}
+
+Test(logsource, flat_nxlog_security_4688_is_process_creation)
+{
+	struct logsource_set set = CLASSIFY(
+		"Message", "A new process has been created.", "EventID", "4688", "SourceName",
+		"Microsoft-Windows-Security-Auditing", "Hostname", "WS5.corp.example", "Channel",
+		"security", "SubjectUserName", "jo", "SubjectDomainName", "CORP", "SubjectLogonId",
+		"0xc61d9", "NewProcessName", "C:\\Windows\\System32\\whoami.exe", "CommandLine",
+		"whoami /all", "ParentProcessName", "C:\\Windows\\explorer.exe");
+
+	cr_expect(is(&set, "windows", "process_creation", NULL));
+	cr_expect(is(&set, "windows", NULL, "security"));
+	cr_expect_not(is(&set, "windows", NULL, "sysmon"));
+	expect_value("Image", "C:\\Windows\\System32\\whoami.exe");
+	expect_value("ParentImage", "C:\\Windows\\explorer.exe");
+	expect_value("CommandLine", "whoami /all");
+	expect_value("User", "CORP\\jo");
+	expect_value("LogonId", "0xc61d9");
+	expect_value("user", "CORP\\jo");
+	expect_value("host", "WS5.corp.example");
+	expect_value("Provider_Name", "Microsoft-Windows-Security-Auditing");
+}
+
+Test(logsource, the_acting_user_is_no_machine_or_system_account)
+{
+	CLASSIFY("Channel", "Security", "EventID", "4624", "SubjectUserName", "WS5$",
+	         "SubjectDomainName", "CORP", "TargetUserName", "jo", "TargetDomainName", "CORP",
+	         "IpAddress", "::ffff:192.0.2.7");
+	expect_value("user", "CORP\\jo");
+	expect_value("src_ip", "192.0.2.7");
+	CLASSIFY("Channel", "Security", "EventID", "4625", "SubjectUserName", "-",
+	         "SubjectDomainName", "-", "TargetUserName", "admin", "TargetDomainName", "-",
+	         "IpAddress", "-");
+	expect_value("user", "admin");
+	expect_value("src_ip", NULL);
+	CLASSIFY("Channel", "Security", "EventID", "4672", "SubjectUserName", "SYSTEM",
+	         "SubjectDomainName", "NT AUTHORITY", "IpAddress", "127.0.0.1");
+	expect_value("user", NULL);
+	expect_value("src_ip", NULL);
+	CLASSIFY("user", "kept", "Channel", "Security", "SubjectUserName", "jo");
+	expect_value("user", "kept");
+}
+
+Test(logsource, registry_categories_of_sysmon)
+{
+	static const struct {
+		const char *id, *type;
+		bool add, delete, set, rename;
+	} cases[] = {
+		{"12", "CreateKey", true, false, false, false},
+		{"12", "DeleteKey", false, true, false, false},
+		{"12", "DeleteValue", false, true, false, false},
+		{"12", "INFO", true, true, false, false}, /* NXLog's own EventType */
+		{"13", "SetValue", false, false, true, false},
+		{"14", "RenameKey", false, false, false, true},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct logsource_set set =
+			CLASSIFY("Provider_Name", "Microsoft-Windows-Sysmon", "EventID",
+		                 cases[i].id, "Channel", "Microsoft-Windows-Sysmon/Operational",
+		                 "EventType", cases[i].type);
+		cr_expect_eq(is(&set, "windows", "registry_add", NULL), cases[i].add);
+		cr_expect_eq(is(&set, "windows", "registry_delete", NULL), cases[i].delete);
+		cr_expect_eq(is(&set, "windows", "registry_set", NULL), cases[i].set);
+		cr_expect_eq(is(&set, "windows", "registry_rename", NULL), cases[i].rename);
+		cr_expect(is(&set, "windows", "registry_event", NULL));
+	}
+}
+
+Test(logsource, linux_programs)
+{
+	static const struct {
+		const char *program, *service;
+	} cases[] = {
+		{"sshd", "sshd"},       {"sshd-session", "sshd"}, {"sshd(pam_unix)", "sshd"},
+		{"sudo", "sudo"},       {"CRON", "cron"},         {"crond", "cron"},
+		{"clamd", "clamav"},    {"vsftpd", "vsftpd"},     {"guacd", "guacamole"},
+		{"auditd", "auditd"},   {"polkitd", "auth"},      {"sshd", "auth"},
+		{"anything", "syslog"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct logsource_set set = CLASSIFY("program", cases[i].program, "host", "web1");
+		cr_expect(is(&set, "linux", NULL, cases[i].service), "%s", cases[i].program);
+		cr_expect(is(&set, "linux", NULL, NULL));
+		cr_expect_not(is(&set, "windows", NULL, NULL));
+		cr_expect_not(is(&set, "cisco", NULL, NULL));
+	}
+}
+
+Test(logsource, sudo_and_auditd_commands_are_linux_processes)
+{
+	struct logsource_set set = CLASSIFY("program", "sudo", "user", "jo", "target_user", "root",
+	                                    "command", "/usr/bin/tail -f /var/log/syslog");
+
+	cr_expect(is(&set, "linux", "process_creation", NULL));
+	expect_value("Image", "/usr/bin/tail");
+	expect_value("CommandLine", "/usr/bin/tail -f /var/log/syslog");
+	expect_value("USER", "root");
+
+	set = CLASSIFY("type", "EXECVE", "argc", "3", "a0", "/bin/ls", "a1", "-l", "a2", "/etc");
+	cr_expect(is(&set, "linux", "process_creation", NULL));
+	cr_expect(is(&set, "linux", NULL, "auditd"));
+	expect_value("CommandLine", "/bin/ls -l /etc");
+	expect_value("Image", "/bin/ls");
+}
+
+Test(logsource, network_and_web_categories)
+{
+	struct logsource_set set =
+		CLASSIFY("program", "kernel", "src_ip", "198.51.100.4", "dst_ip", "192.0.2.1");
+
+	cr_expect(is(&set, NULL, "firewall", NULL));
+	set = CLASSIFY("program", "nginx", "message", "GET /");
+	cr_expect(is(&set, NULL, "webserver", NULL));
+	cr_expect(is(&set, NULL, NULL, "nginx"));
+	set = CLASSIFY("event.module", "apache", "url.path", "/x.php", "url.query", "a=1",
+	               "http.request.method", "GET", "http.response.status_code", "200");
+	cr_expect(is(&set, NULL, "webserver", NULL));
+	expect_value("cs-uri-query", "/x.php?a=1");
+	expect_value("cs-method", "GET");
+	expect_value("sc-status", "200");
+	set = CLASSIFY("_path", "dns", "uid", "C1", "id.orig_h", "10.1.1.1", "query", "a.example");
+	cr_expect(is(&set, "zeek", NULL, "dns"));
+	cr_expect(is(&set, NULL, "dns", NULL));
+	cr_expect_not(is(&set, "zeek", NULL, "http"));
+	expect_value("src_ip", "10.1.1.1");
+	set = CLASSIFY("program", "%SYS-5-CONFIG_I", "message", "Configured from console");
+	cr_expect(is(&set, "cisco", NULL, "syslog"));
+	cr_expect_not(is(&set, "linux", NULL, NULL));
+}
+
+Test(logsource, clouds)
+{
+	struct logsource_set set =
+		CLASSIFY("eventSource", "iam.amazonaws.com", "eventName", "CreateUser",
+	                 "sourceIPAddress", "203.0.113.5", "userIdentity.userName", "pedro");
+
+	cr_expect(is(&set, "aws", NULL, "cloudtrail"));
+	expect_value("user", "pedro");
+	expect_value("src_ip", "203.0.113.5");
+	set = CLASSIFY("protoPayload.methodName", "v1.compute.images.insert", "logName",
+	               "projects/p/logs/cloudaudit.googleapis.com%2Factivity");
+	cr_expect(is(&set, "gcp", NULL, "gcp.audit"));
+	expect_value("gcp.audit.method_name", "v1.compute.images.insert");
+	set = CLASSIFY("kind", "Event", "apiVersion", "audit.k8s.io/v1", "verb", "create",
+	               "objectRef.resource", "pods", "user.username", "jo");
+	cr_expect(is(&set, "kubernetes", NULL, "audit"));
+	cr_expect(is(&set, "kubernetes", "application", "audit"));
+	expect_value("user", "jo");
+	set = CLASSIFY("azure.signinlogs.properties.message", "x", "event.dataset",
+	               "azure.signinlogs");
+	cr_expect(is(&set, "azure", NULL, "signinlogs"));
+	expect_value("properties.message", "x");
+}
+
+Test(logsource, unknown_events_belong_nowhere)
+{
+	struct logsource_set set = CLASSIFY("colour", "blue", "shape", "round");
+
+	cr_expect_not(set.any);
+	set = CLASSIFY("product", "isod", "event", "access_refused");
+	cr_expect(set.any);
+	cr_expect(is(&set, "isod", NULL, NULL));
+	cr_expect_not(is(&set, "linux", NULL, NULL));
+}
+
+Test(logsource, unknown_log_sources_resolve_to_nothing)
+{
+	struct logsource_set set;
+
+	cr_expect_eq(logsources_resolve(table, STR("toaster"), STR_NONE, STR_NONE, &set), 0);
+	cr_expect_not(set.any);
+	cr_expect_eq(logsources_resolve(table, STR("linux"), STR("image_load"), STR_NONE, &set), 0);
+	cr_expect_gt(
+		logsources_resolve(table, STR("Windows"), STR("Process_Creation"), STR_NONE, &set),
+		1);
+}
+
+/* An event that is all of one repeated name, and one at the limit of fields. */
+Test(logsource, hostile_events_stay_within_limits)
+{
+	struct logsource_set set;
+
+	event_reset(&event);
+	for (size_t i = 0; i < EVENT_FIELDS_MAX; i++)
+		event_put(&event, STR("process.executable"), STR("/bin/x"), VALUE_STRING);
+	logsources_classify(table, &event, &set);
+	cr_expect_eq(event.count, EVENT_FIELDS_MAX);
+	cr_expect(event.flags & EVENT_INCOMPLETE);
+
+	event_reset(&event);
+	for (size_t i = 0; i + 8 < EVENT_FIELDS_MAX; i++)
+		event_put(&event, STR("Event.EventData.CommandLine"), STR("x"), VALUE_STRING);
+	event_put(&event, STR("Event.EventData."), STR("empty"), VALUE_STRING);
+	event_put(&event, STR("Event.UserData.."), STR("empty"), VALUE_STRING);
+	event_put(&event, STR(""), STR("nameless"), VALUE_NULL);
+	event_put(&event, STR("Channel"), STR(""), VALUE_NULL);
+	logsources_classify(table, &event, &set);
+	expect_value("CommandLine", "x");
+	expect_value("Event.EventData.", "empty");
+	cr_expect_not(is(&set, "windows", NULL, NULL), "a null Channel is no Channel");
+}
+
+Test(logsource, long_argument_lists_are_cut_not_lost)
+{
+	char names[3000][8];
+	struct logsource_set set;
+
+	event_reset(&event);
+	event_put(&event, STR("type"), STR("EXECVE"), VALUE_STRING);
+	for (size_t i = 0; i < 3000; i++) {
+		snprintf(names[i], sizeof(names[i]), "a%u", (unsigned)i);
+		event_put(&event, str_of(names[i]), STR("x"), VALUE_STRING);
+	}
+	logsources_classify(table, &event, &set);
+	struct str line = event_value(&event, STR("CommandLine"));
+	cr_expect_gt(line.n, 1000);
+	cr_expect(str_starts(line, STR("x x x")));
+}
+
+/* --- files with mistakes --- */
+
+static char *write_file(const char *text)
+{
+	static char path[] = "/tmp/test_logsource.XXXXXX";
+	int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	return path;
+}
+
+static void expect_error(const char *text, const char *want)
+{
+	struct logsources *l = NULL;
+	struct diags d;
+	char line[512] = "";
+
+	char *path = write_file(text);
+	diags_init(&d);
+	cr_expect_lt(logsources_load(path, &d, &l), 0, "accepted: %s", text);
+	cr_expect_null(l);
+	cr_expect_eq(d.errors, d.count);
+	if (d.count)
+		diag_format(&d.items[0], line, sizeof(line));
+	cr_expect(str_search(str_of(line), str_of(want)) >= 0, "'%s' does not say '%s'", line,
+	          want);
+	diags_release(&d);
+	unlink(path);
+	memcpy(path + strlen(path) - 6, "XXXXXX", 6);
+}
+
+Test(logsource_file, mistakes_are_told_with_their_place)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{"source: []\n", ":1:1: error: unknown key 'source', did you mean 'sources'?"},
+		{"[]\n", "the file must be a map"},
+		{"", "one YAML document"},
+		{"strip: [a.]\n---\nstrip: [a.]\n", "one YAML document"},
+		{"strip:\n  - nodot\n", ":2:5: error: a prefix ends in a dot"},
+		{"strip: [a.?b.]\n", "'?' stands for one whole element"},
+		{"strip: {a: b}\n", "must be text or a list"},
+		{"rename: [x]\n", "'rename' must be a map"},
+		{"rename: {x: [a, b]}\n", "a field is renamed to one name"},
+		{"fields: {x: x}\n", "a second name must be a name, and another one"},
+		{"fields: {x: {y: z}}\n", "must be text or a list"},
+		{"fields: {x: [[y]]}\n", "must be text, not a list"},
+		{"derive: [{from: x}]\n", "needs 'field'"},
+		{"derive: [{field: x}]\n", "needs 'from' or 'value'"},
+		{"derive: [{field: x, from: a, value: b}]\n", "needs 'from' or 'value'"},
+		{"derive: [{field: x, fron: a}]\n", "unknown key 'fron', did you mean 'from'?"},
+		{"derive: [{field: x, from: '{a'}]\n", "'{' without '}'"},
+		{"derive: [{field: x, from: '{}'}]\n", "name is missing"},
+		{"derive: [{field: x, from: '{a:first}'}]\n", "unknown ':first'"},
+		{"derive: [{field: x, from: '{a:list}'}]\n", "ends in a number"},
+		{"derive: [{field: x, from: a, only: number}]\n", "'only' knows no other"},
+		{"derive: [{field: x, from: []}]\n", "must be text or a list"},
+		{"sources: [{when: {a: b}}]\n", "needs a product, a category or a service"},
+		{"sources: [{product: p}]\n", "needs 'when'"},
+		{"sources: [{product: p, when: []}]\n", "not an empty one"},
+		{"sources: [{product: p, when: text}]\n", "not text"},
+		{"sources: [{product: {a: b}, when: {a: b}}]\n", "must be text or a list"},
+		{"sources:\n- product: p\n  when: {a|startwith: b}\n",
+	         ":3:10: error: unknown test 'startwith', did you mean 'startswith'?"},
+		{"sources: [{product: p, when: {a|exists: maybe}}]\n", "true or false"},
+		{"sources: [{product: p, when: {a|contains: ''}}]\n", "part of every value"},
+		{"sources: [{product: p, when: {any: {a: b}}}]\n", "'any' takes a list"},
+		{"sources: [{product: p, when: {a: {b: c}}}]\n", "must be text or a list"},
+		{"sources: [{product: p, when: {not: {not: {not: {not: {not: {not: {not: {not: "
+	         "{a: b}}}}}}}}}}]\n",
+	         "nested deeper"},
+		{"sources: [{product: p, wheen: {a: b}}]\n", "did you mean 'when'?"},
+		{"sources: [\n", "error"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		expect_error(cases[i].text, cases[i].want);
+}
+
+Test(logsource_file, a_missing_file_is_an_error)
+{
+	struct logsources *l = NULL;
+	struct diags d;
+
+	diags_init(&d);
+	cr_expect_eq(logsources_load("/nonexistent/logsources.yaml", &d, &l), -ENOENT);
+	cr_expect_eq(d.errors, 1);
+	diags_release(&d);
+}
+
+Test(logsource_file, too_many_names_and_sources_are_told)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	buf_printf(&b, "fields:\n");
+	for (int i = 0; i < 2100; i++)
+		buf_printf(&b, "  name%d: other\n", i);
+	expect_error(buf_cstr(&b), "more than 2048 field names");
+	buf_reset(&b);
+	buf_printf(&b, "sources:\n");
+	for (int i = 0; i < LOGSOURCES_MAX + 1; i++)
+		buf_printf(&b, "  - {product: p%d, when: {a: b}}\n", i);
+	expect_error(buf_cstr(&b), "more than 1024 log sources");
+	buf_release(&b);
+}
+
+/* --- the index against plain evaluation --- */
+
+/* A table with every kind of condition; each line of `expect` is an event and the products that must hold. */
+Test(logsource_file, conditions_mean_what_they_say)
+{
+	static const char text[] =
+		"sources:\n"
+		"  - {product: eq, when: {a: [One, two]}}\n"
+		"  - {product: both, when: {a: one, b: x}}\n"
+		"  - {product: start, when: {a|startswith: on}}\n"
+		"  - {product: end, when: {a|endswith: [ne, WO]}}\n"
+		"  - {product: part, when: {a|contains: hre}}\n"
+		"  - {product: there, when: {b|exists: true}}\n"
+		"  - {product: gone, when: {b|exists: false}}\n"
+		"  - {product: no, when: {not: {a: one}}}\n"
+		"  - {product: either, when: [{a: two}, {b: y, c: z}]}\n"
+		"  - {product: mixed, when: {c: z, any: [{a: one}, {not: {b: x}}]}}\n"
+		"  - {product: never, when: {a: one, not: {a: one}}}\n";
+	static const struct {
+		const char *fields[8];
+		const char *holds;
+	} cases[] = {
+		{{"a", "ONE"}, " eq start end gone "},
+		{{"a", "one", "b", "x"}, " eq both start end there "},
+		{{"a", "two"}, " eq end gone no either "},
+		{{"a", "three"}, " part gone no "},
+		{{"b", "y", "c", "z"}, " there no either mixed "},
+		{{"a", "one", "c", "z"}, " eq start end gone mixed "},
+		{{"b", "x", "c", "z"}, " there no "},
+		{{"q", "q"}, " gone no "},
+		/* repeated: any value counts; for `not` none may */
+		{{"a", "zzz", "a", "two"}, " eq end gone no either "},
+		{{"a", "zzz", "a", "one"}, " eq start end gone "},
+		{{"a", "o"}, " gone no "},
+	};
+	static const char *const products[] = {"eq",   "both", "start",  "end",   "part", "there",
+	                                       "gone", "no",   "either", "mixed", "never"};
+	struct diags d;
+
+	char *path = write_file(text);
+	diags_init(&d);
+	cr_assert_eq(logsources_load(path, &d, &table), 0);
+	unlink(path);
+	event_setup(&event);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct logsource_set set = classify(cases[i].fields);
+		cr_expect(set.any);
+		for (size_t j = 0; j < ARRAY_LEN(products); j++) {
+			char word[32];
+			snprintf(word, sizeof(word), " %s ", products[j]);
+			cr_expect_eq(is(&set, products[j], NULL, NULL),
+			             strstr(cases[i].holds, word) != NULL, "event %zu (%s=%s): %s",
+			             i, cases[i].fields[0], cases[i].fields[1], products[j]);
+		}
+	}
+	diags_release(&d);
+	release();
+}
+
+Test(logsource_file, names_and_templates)
+{
+	static const char text[] =
+		"strip: [a.?.b., p.]\n"
+		"rename: {old: new}\n"
+		"fields: {new: [alias, twin], loop1: loop2, loop2: loop1}\n"
+		"derive:\n"
+		"  - {field: full, from: ['{dom}\\{name}', name], skip: ['*\\nobody', 'no*']}\n"
+		"  - {field: first, from: '{cmd:word}'}\n"
+		"  - {field: every, from: '<{tag:all}>'}\n"
+		"  - {field: line, from: '{arg0:list}'}\n"
+		"  - {field: fixed, when: {full|exists: true}, value: 'yes'}\n"
+		"  - {field: peer, from: [ip, other], only: address}\n";
+	struct diags d;
+
+	char *path = write_file(text);
+	diags_init(&d);
+	cr_assert_eq(logsources_load(path, &d, &table), 0);
+	unlink(path);
+	event_setup(&event);
+	CLASSIFY("a.anything.b.old", "1", "dom", "D", "name", "n", "cmd", "ls -l", "tag", "x",
+	         "tag", "y", "arg0", "a", "arg1", "b c", "arg3", "lost", "ip", "127.0.0.1", "other",
+	         "2001:DB8::0:1", "loop1", "l");
+	expect_value("new", "1");
+	expect_value("alias", "1");
+	expect_value("twin", "1");
+	expect_value("full", "D\\n");
+	expect_value("first", "ls");
+	expect_value("every", "<x y>");
+	expect_value("line", "a b c");
+	expect_value("fixed", "yes");
+	expect_value("peer", "2001:db8::1");
+	expect_value("loop2", "l");
+	cr_expect(event_find(&event, STR("full"))->derived);
+	cr_expect_not(event_find(&event, STR("new"))->derived);
+	CLASSIFY("dom", "D", "name", "nobody", "alias", "kept", "p.new", "2", "a..b.x", "3");
+	expect_value("full", NULL);
+	expect_value("fixed", NULL);
+	expect_value("alias", "kept");
+	expect_value("a..b.x", "3");
+	CLASSIFY("dom", "-", "name", "n", "ip", "nonsense", "other", "0.0.0.0");
+	expect_value("full", "n");
+	expect_value("peer", NULL);
+	diags_release(&d);
+	release();
+}
+
+/* --- the corpus --- */
+
+struct tally {
+	struct buf unknown;
+	size_t rules;
+};
+
+static void tally_rule(struct tally *t, const struct yaml_node *rule)
+{
+	const struct yaml_node *source = yaml_get(rule, "logsource");
+	const char *product = yaml_text(source, "product"),
+		   *category = yaml_text(source, "category"),
+		   *service = yaml_text(source, "service");
+	struct logsource_set set;
+
+	if (!source)
+		return;
+	t->rules++;
+	if (logsources_resolve(table, str_of(product), str_of(category), str_of(service), &set))
+		return;
+	buf_printf(&t->unknown, "%s/%s/%s\n", product ? product : "-", category ? category : "-",
+	           service ? service : "-");
+}
+
+Test(logsource, every_rule_of_the_corpus_has_a_source)
+{
+	static const char *const suffixes[] = {".yml", NULL};
+	const char *shared = getenv("ISOD_SHARED");
+	char *corpus = xasprintf("%s/corpus/sigma", shared ? shared : "../shared");
+	struct tally t = {.rules = 0};
+	char **paths = NULL;
+	size_t count = 0;
+
+	if (path_list(corpus, suffixes, &paths, &count) < 0)
+		cr_skip("no corpus at %s", corpus);
+	buf_init(&t.unknown, 0);
+	for (size_t i = 0; i < count; i++) {
+		struct yaml_node **docs;
+		struct arena arena;
+		struct diags d;
+		size_t n = 0;
+
+		arena_init(&arena, 0);
+		diags_init(&d);
+		cr_assert_eq(yaml_load(&arena, paths[i], &d, &docs, &n), 0, "%s", paths[i]);
+		for (size_t j = 0; j < n; j++)
+			tally_rule(&t, docs[j]);
+		arena_release(&arena);
+		diags_release(&d);
+	}
+	cr_expect_gt(t.rules, 3000);
+	cr_expect_eq(t.unknown.n, 0, "log sources that the table does not know:\n%s",
+	             buf_cstr(&t.unknown));
+	buf_release(&t.unknown);
+	path_free_list(paths, count);
+	free(corpus);
+}
