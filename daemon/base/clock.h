@@ -29,7 +29,7 @@ int clock_year(uint64_t ns);
  * -EINVAL when the text does not begin with such a time. */
 int clock_parse(struct str text, uint64_t *ret_ns, size_t *ret_used);
 
-#define CLOCK_TEXT_MAX 32
+#define CLOCK_TEXT_MAX 40
 /* "2026-11-23T18:26:26.123Z" into `out`; returns `out`. */
 char *clock_format(uint64_t ns, char out[static CLOCK_TEXT_MAX]);
 

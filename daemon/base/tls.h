@@ -1,7 +1,8 @@
 /* TLS through OpenSSL 3: the one place that sees it (besides base/hash.c). Listeners, the API, the Redis
  * client and isoctl share it. RFC 8446 and RFC 5246; RFC 9325 for the defaults: TLS 1.2 and 1.3 only, forward
  * secrecy and AEAD only, no compression, no renegotiation, no session tickets (a client that writes and closes
- * would leave them unread and its kernel would reset what is still in our receive queue). */
+ * would leave them unread and its kernel would reset what is still in our receive queue).
+ * The process ignores SIGPIPE: OpenSSL writes with write(2). */
 #ifndef ISOD_BASE_TLS_H
 #define ISOD_BASE_TLS_H
 
@@ -43,7 +44,9 @@ struct tls *tls_new(struct tls_context *c, int fd, const char *name);
 /* Sends close_notify if the handshake was finished, without waiting. NULL is allowed. */
 void tls_free(struct tls *t);
 
-/* Each returns: 0 done / n > 0 bytes; -EAGAIN (tls_wants tells for what); -EPIPE when the peer has closed in
+/* tls_read takes up to `n` bytes out of as many records as are there. Records are fetched ahead of need, so it must be
+ * called until it answers -EAGAIN before waiting for the socket: what is buffered already wakes no event loop.
+ * Each returns: 0 done / n > 0 bytes; -EAGAIN (tls_wants tells for what); -EPIPE when the peer has closed in
  * order (close_notify); -ECONNRESET when it closed without; -EPROTO for a TLS error (tls_error tells). */
 int tls_handshake(struct tls *t);
 ssize_t tls_read(struct tls *t, void *p, size_t n);
@@ -56,11 +59,14 @@ const char *tls_error(const struct tls *t);
 /* The verified peer certificate's common name (or first SAN), into `out`; false when there was none. */
 bool tls_peer_name(const struct tls *t, char *out, size_t size);
 
-/* The same behind a bufferevent (it owns `fd` and is freed with bufferevent_free), for connections that are
- * not on the hot path. After BEV_EVENT_CONNECTED the peer's name is tls_bufferevent_peer. */
+/* The same behind a bufferevent (it owns `fd`; its callbacks are deferred), for connections that are not on the hot
+ * path. `fd` may be -1 and the connection be made with bufferevent_socket_connect. Freed with tls_bufferevent_free, which
+ * says close_notify first, or with bufferevent_free. After BEV_EVENT_CONNECTED the peer's name is tls_bufferevent_peer. */
 struct bufferevent *tls_bufferevent(struct event_base *base, struct tls_context *c, int fd,
                                     bool server, const char *name);
 bool tls_bufferevent_peer(struct bufferevent *bev, char *out, size_t size);
+/* What went wrong, in words, into `out`; "" if it was not TLS. Once per error. Returns `out`. */
 const char *tls_bufferevent_error(struct bufferevent *bev, char *out, size_t size);
+void tls_bufferevent_free(struct bufferevent *bev);
 
 #endif
