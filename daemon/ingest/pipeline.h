@@ -6,22 +6,27 @@
 #ifndef ISOD_INGEST_PIPELINE_H
 #define ISOD_INGEST_PIPELINE_H
 
-#include "event/decode.h"
 #include "log/evidence.h"
 #include "officer/inbox.h"
-#include "sigma/match.h"
+
+/* Only pointers pass through here, and this way sockets and libevent (which has a `struct event` of its own) stay
+ * apart from event/event.h. */
+struct logsources;
+struct patterns;
+struct ruleset;
 
 #define PIPELINE_SOURCES_MAX                                                                       \
 	10000 /* sources counted apart between two tallies; past it: "LISTENER/(other)" */
+/* The largest match. Each ring of the inbox must have at least twice this and some. */
+#define PIPELINE_RECORD_MAX ((size_t)128 << 10)
 
 struct pipeline_options {
 	size_t worker;                /* whose ring */
 	struct segment_log *evidence; /* the worker's own */
 	struct inbox *inbox;
 	const struct ruleset *rules;
-	const struct logsources *logsources;
+	const struct logsources *logsources; /* may be NULL: no event has a log source */
 	const struct patterns *patterns;
-	uint64_t skew_ns; /* settings.correlation_skew: only for the reported clock skew */
 };
 
 struct pipeline;
@@ -31,21 +36,28 @@ void pipeline_free(struct pipeline *p);
 
 /* One frame. `e->source` and `e->frame` are copied where needed. */
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e);
-/* A frame that could not be taken (bad framing, shed): counted as refused for its source. */
-void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source);
+/* `count` frames that could not be taken (bad framing, shed): counted as refused for their source. */
+void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source, uint64_t count);
 
 /* Ends a batch: writes evidence, then publishes the matches. 0; -EAGAIN when the ring was full (some are still
  * held back: stop reading from sockets and call again soon); -errno when evidence cannot be written (same). */
 int pipeline_commit(struct pipeline *p);
+/* Bytes of evidence and records that wait for pipeline_commit: what an input that outruns it would grow. */
+size_t pipeline_pending(const struct pipeline *p);
+/* Frames counted and not yet in a tally. */
+uint64_t pipeline_untallied(const struct pipeline *p);
 /* True when something was counted since the last tally. */
 bool pipeline_has_tally(const struct pipeline *p);
 /* Puts a tally of everything up to the last frame behind the matches; publish with pipeline_commit. */
 void pipeline_tally(struct pipeline *p);
 
 /* Evidence in folder `dir` of worker `worker` (maybe not this one: the number of workers may have changed) from
- * sequence `from` on is detected again, its matches and a tally published as that worker's. `wait` is called
- * when the ring is full. Returns how many frames, or -errno with `error`. */
+ * sequence `from` on is detected again, its matches and a tally published as that worker's. To be called before the
+ * first frame. `go_on` is asked after every batch, with `full` when the ring was full (it should wait a little then);
+ * false ends the work early, with a tally of what was done if there is room for it. Returns how many frames, or
+ * -errno with `error` (then what came before the bad record is tallied). */
 int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, uint64_t from,
-                          void (*wait)(void *), void *arg, char *error, size_t error_size);
+                          bool (*go_on)(void *arg, bool full), void *arg, char *error,
+                          size_t error_size);
 
 #endif

@@ -1,0 +1,182 @@
+/* UDP (RFC 5426: one datagram, one frame) and unix datagrams. recvmmsg fetches a batch with one system call. What the
+ * kernel had to drop because its buffer was full, it tells with the next datagram (SO_RXQ_OVFL): counted as refused,
+ * so that nothing vanishes in silence. Unix senders block instead, so nothing is dropped there. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "ingest/worker.h"
+
+#define BATCH      32
+#define PER_WAKEUP (8 * BATCH) /* then other sockets get their turn; the loop comes back at once */
+#define PEER_MAX   64          /* an address, or "uid:N" */
+
+union control {
+	struct cmsghdr align;
+	char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(uint32_t))];
+};
+
+/* Slots are as large as a frame may be, but only the pages that datagrams have touched take memory. */
+struct datagram_batch {
+	struct mmsghdr messages[BATCH];
+	struct iovec parts[BATCH];
+	struct sockaddr_storage names[BATCH];
+	union control controls[BATCH];
+	char *bytes;
+	size_t slot;
+};
+
+static bool is_datagram(const struct port *p)
+{
+	return p->listener->config->kind == LISTENER_UDP ||
+	       p->listener->config->kind == LISTENER_UNIX;
+}
+
+void datagram_init(struct worker *w)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < w->port_count; i++)
+		any = any || is_datagram(&w->ports[i]);
+	if (!any)
+		return;
+	w->batch = xcalloc(1, sizeof(*w->batch));
+	w->batch->slot = w->shared->config->frame_max;
+	w->batch->bytes = xmalloc(BATCH * w->batch->slot);
+}
+
+void datagram_release(struct worker *w)
+{
+	if (!w->batch)
+		return;
+	free(w->batch->bytes);
+	free(w->batch);
+	w->batch = NULL;
+}
+
+/* ---- whom it comes from ---- */
+
+static uint32_t sender_uid(struct msghdr *m, bool *ret_known)
+{
+	uint32_t uid = 0;
+
+	*ret_known = false;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		struct ucred cred;
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+			continue;
+		memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+		uid = cred.uid;
+		*ret_known = true;
+	}
+	return uid;
+}
+
+static void set_source(struct port *p, const char *peer)
+{
+	snprintf(p->source, sizeof(p->source), "%s/%.*s", p->listener->config->name, PEER_MAX,
+	         peer);
+	p->has_peer = true;
+}
+
+/* The source as text is made anew only when the peer changes. */
+static struct str source_of(struct port *p, struct msghdr *m)
+{
+	char text[NET_TEXT_MAX];
+
+	if (p->listener->config->kind == LISTENER_UNIX) {
+		bool known;
+		uint32_t uid = sender_uid(m, &known);
+		if (!p->has_peer || !known || uid != p->peer_uid) {
+			snprintf(text, sizeof(text), known ? "uid:%u" : "local", uid);
+			set_source(p, text);
+			p->has_peer = known;
+			p->peer_uid = uid;
+		}
+	} else if (!p->has_peer || memcmp(&p->peer, m->msg_name, m->msg_namelen) != 0) {
+		memcpy(&p->peer, m->msg_name, m->msg_namelen);
+		set_source(p, net_host((const struct sockaddr *)&p->peer, text));
+	}
+	return str_of(p->source);
+}
+
+/* ---- frames ---- */
+
+/* The kernel's counter runs on; what it has grown by was dropped just now, whoever had sent it. */
+static void note_overflow(struct port *p, struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		uint32_t total, dropped;
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
+			continue;
+		memcpy(&total, CMSG_DATA(c), sizeof(total));
+		dropped = total - p->overflow;
+		p->overflow = total;
+		if (!dropped)
+			continue;
+		char source[SOURCE_NAME_MAX + 1];
+		snprintf(source, sizeof(source), "%s/(dropped)", p->listener->config->name);
+		log_warning("listener %s: %u datagrams came faster than they could be read and "
+		            "are lost",
+		            p->listener->config->name, dropped);
+		worker_refused(p->worker, p->counts, str_of(source), dropped);
+	}
+}
+
+static struct str without_line_end(struct str s)
+{
+	while (s.n && (s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\0'))
+		s.n--;
+	return s;
+}
+
+static int receive(struct port *p)
+{
+	struct datagram_batch *b = p->worker->batch;
+
+	for (size_t i = 0; i < BATCH; i++) {
+		b->parts[i] = (struct iovec){b->bytes + i * b->slot, b->slot};
+		b->messages[i].msg_hdr = (struct msghdr){.msg_name = &b->names[i],
+		                                         .msg_namelen = sizeof(b->names[i]),
+		                                         .msg_iov = &b->parts[i],
+		                                         .msg_iovlen = 1,
+		                                         .msg_control = &b->controls[i],
+		                                         .msg_controllen = sizeof(b->controls[i])};
+	}
+	int n = recvmmsg(p->fd, b->messages, BATCH, MSG_DONTWAIT, NULL);
+	return n < 0 ? -errno : n;
+}
+
+size_t datagram_take(struct port *p, size_t max)
+{
+	struct datagram_batch *b = p->worker->batch;
+	size_t taken = 0;
+	int n;
+
+	/* An error is one of an earlier packet (ICMP) or "nothing there": neither needs an answer. */
+	while (taken < max && (n = receive(p)) > 0) {
+		uint64_t now = clock_now();
+		for (int i = 0; i < n; i++) {
+			struct msghdr *m = &b->messages[i].msg_hdr;
+			struct str frame = without_line_end(
+				str_make(b->parts[i].iov_base, b->messages[i].msg_len));
+			note_overflow(p, m);
+			if (frame.n)
+				worker_frame(p->worker, p->counts, source_of(p, m), now, frame,
+				             m->msg_flags & MSG_TRUNC);
+		}
+		taken += (size_t)n;
+		if (n < BATCH)
+			break;
+	}
+	return taken;
+}
+
+void datagram_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	datagram_take(arg, PER_WAKEUP);
+}

@@ -1,0 +1,243 @@
+/* The owner of listeners and workers. */
+#include "ingest/ingest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "ingest/worker.h"
+#include "officer/state.h"
+
+#define STOP_STEP_MS  1
+#define FILES_BESIDES 512 /* descriptors for everything but connections */
+#define ERROR_TEXT    512
+
+struct ingest {
+	struct ingest_shared shared;
+	struct listener *listeners;
+	size_t listener_count;
+	struct worker *workers;
+	size_t worker_count;
+	struct worker_cursor *cursors;
+	size_t cursor_count;
+};
+
+/* Connections need descriptors: take what the hard limit gives. */
+static void raise_file_limit(uint64_t connections)
+{
+	struct rlimit limit;
+	rlim_t want = (rlim_t)connections + FILES_BESIDES;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < want)
+		log_warning("only %llu files may be open: fewer connections than connections_max "
+		            "(%llu)",
+		            (unsigned long long)limit.rlim_cur, (unsigned long long)connections);
+}
+
+static int open_listeners(struct ingest *i, char *error, size_t error_size)
+{
+	const struct config *c = i->shared.config;
+	char reason[ERROR_TEXT];
+
+	i->listeners = xcalloc(c->listener_count, sizeof(*i->listeners));
+	for (size_t n = 0; n < c->listener_count; n++) {
+		int r = listener_open(&i->listeners[n], &c->listeners[n], i->worker_count, reason,
+		                      sizeof(reason));
+		i->listener_count++;
+		if (r < 0) {
+			snprintf(error, error_size, "listener %s: %s", c->listeners[n].name,
+			         reason);
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int open_evidence(const struct config *c, size_t worker, struct segment_log **ret,
+                         char *error, size_t error_size)
+{
+	const struct segment_options options = {.kind = SEGMENT_EVIDENCE,
+	                                        .segment_bytes = c->evidence_segment_bytes};
+	char *dir = xasprintf("%s/evidence/%zu", c->state_dir, worker);
+	char reason[ERROR_TEXT] = "";
+	int r = path_make_dirs(dir, 0700);
+
+	if (r < 0)
+		snprintf(reason, sizeof(reason), "%s", strerror(-r));
+	else
+		r = segment_open(dir, &options, ret, reason, sizeof(reason));
+	if (r < 0)
+		snprintf(error, error_size, "evidence %s: %s", dir, reason);
+	free(dir);
+	return r;
+}
+
+static int open_worker(struct ingest *i, const struct ingest_options *o, size_t index, char *error,
+                       size_t error_size)
+{
+	struct worker *w = &i->workers[index];
+	int r = worker_open(w, &i->shared, index, i->worker_count, i->listeners, i->listener_count);
+
+	if (r < 0) {
+		snprintf(error, error_size, "worker %zu: %s", index, strerror(-r));
+		return r;
+	}
+	r = open_evidence(o->config, index, &w->evidence, error, error_size);
+	if (r < 0)
+		return r;
+	w->cursors = i->cursors;
+	w->cursor_count = i->cursor_count;
+	const struct pipeline_options options = {.worker = index,
+	                                         .evidence = w->evidence,
+	                                         .inbox = o->inbox,
+	                                         .rules = o->rules,
+	                                         .logsources = o->logsources,
+	                                         .patterns = o->patterns};
+	w->pipeline = pipeline_new(&options);
+	return 0;
+}
+
+static void take_own_event(void *arg, struct str json)
+{
+	ingest_own_event(arg, json);
+}
+
+int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error, size_t error_size)
+{
+	struct ingest *i = xcalloc(1, sizeof(*i));
+	int r;
+
+	i->shared.config = o->config;
+	i->shared.own_source = xasprintf("isod/%s", o->config->node);
+	i->shared.own_event = take_own_event;
+	i->shared.arg = i;
+	i->worker_count = (size_t)o->config->workers;
+	i->workers = xcalloc(i->worker_count, sizeof(*i->workers));
+	i->cursors = xcalloc(o->cursor_count, sizeof(*i->cursors));
+	i->cursor_count = o->cursor_count;
+	for (size_t n = 0; n < o->cursor_count; n++)
+		i->cursors[n] = (struct worker_cursor){o->cursors[n].upto, o->cursors[n].seen_max};
+	raise_file_limit(o->config->connections_max);
+	r = open_listeners(i, error, error_size);
+	for (size_t n = 0; r == 0 && n < i->worker_count; n++)
+		r = open_worker(i, o, n, error, error_size);
+	if (r < 0) {
+		ingest_free(i);
+		return r;
+	}
+	*ret = i;
+	return 0;
+}
+
+int ingest_start(struct ingest *i)
+{
+	for (size_t n = 0; n < i->worker_count; n++) {
+		int r = worker_start(&i->workers[n]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Waits for workers `from` … `to - 1`, while the officer goes on. */
+static void stop_workers(struct ingest *i, size_t from, size_t to, void (*idle)(void *), void *arg)
+{
+	const struct timespec step = {.tv_nsec = STOP_STEP_MS * (long)NS_PER_MS};
+
+	for (size_t n = from; n < to; n++)
+		worker_stop(&i->workers[n]);
+	for (size_t n = from; n < to; n++) {
+		struct worker *w = &i->workers[n];
+		while (w->started && !atomic_load(&w->ended)) {
+			idle(arg);
+			nanosleep(&step, NULL);
+		}
+		worker_join(w);
+	}
+}
+
+void ingest_stop(struct ingest *i, void (*idle)(void *), void *arg)
+{
+	/* Worker 0 last: it takes the own events of the others. */
+	stop_workers(i, 1, i->worker_count, idle, arg);
+	stop_workers(i, 0, 1, idle, arg);
+}
+
+void ingest_free(struct ingest *i)
+{
+	if (!i)
+		return;
+	for (size_t n = 0; n < i->worker_count; n++) {
+		pipeline_free(i->workers[n].pipeline);
+		segment_close(i->workers[n].evidence);
+		worker_release(&i->workers[n]);
+	}
+	for (size_t n = 0; n < i->listener_count; n++)
+		listener_close(&i->listeners[n]);
+	free(i->listeners);
+	free(i->workers);
+	free(i->cursors);
+	free(i->shared.own_source);
+	free(i);
+}
+
+void ingest_own_event(struct ingest *i, struct str json)
+{
+	worker_post(&i->workers[0], json);
+}
+
+/* ---- what others may know ---- */
+
+static Isod__V1__ListenerStatus *listener_status(const struct listener *l)
+{
+	Isod__V1__ListenerStatus *s = xmalloc(sizeof(*s));
+
+	isod__v1__listener_status__init(s);
+	s->name = xstrdup(l->config->name);
+	s->address = xstrdup(l->address);
+	for (size_t w = 0; w < l->workers; w++) {
+		struct listener_counts *c = &l->counts[w];
+		s->connections += atomic_load_explicit(&c->connections, memory_order_relaxed);
+		s->accepted += atomic_load_explicit(&c->accepted, memory_order_relaxed);
+		s->frames += atomic_load_explicit(&c->frames, memory_order_relaxed);
+		s->bytes += atomic_load_explicit(&c->bytes, memory_order_relaxed);
+		s->refused += atomic_load_explicit(&c->refused, memory_order_relaxed);
+		s->tls_failures += atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
+	}
+	return s;
+}
+
+void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, size_t *ret_count)
+{
+	Isod__V1__ListenerStatus **list = xcalloc(i->listener_count, sizeof(*list));
+
+	for (size_t n = 0; n < i->listener_count; n++)
+		list[n] = listener_status(&i->listeners[n]);
+	*ret_statuses = list;
+	*ret_count = i->listener_count;
+}
+
+void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
+                     void *arg)
+{
+	uint64_t untallied = 0, redetected = 0, stalls = 0;
+
+	for (size_t n = 0; n < i->worker_count; n++) {
+		untallied += atomic_load_explicit(&i->workers[n].untallied, memory_order_relaxed);
+		redetected += atomic_load_explicit(&i->workers[n].redetected, memory_order_relaxed);
+		stalls += atomic_load_explicit(&i->workers[n].stalls, memory_order_relaxed);
+	}
+	count(arg, "ingest_frames_untallied", untallied);
+	count(arg, "ingest_frames_redetected", redetected);
+	count(arg, "ingest_stalls", stalls);
+	count(arg, "ingest_own_events_dropped",
+	      atomic_load_explicit(&i->workers[0].mailbox_dropped, memory_order_relaxed));
+}

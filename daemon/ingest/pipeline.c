@@ -1,0 +1,314 @@
+/* The order of things is what makes a crash harmless (DESIGN.md, "Exactly once"): evidence is written before a match
+ * that refers to it is published, and a tally stands behind every match of the frames it counts. Both are kept by
+ * gathering records in `out`, in order, until pipeline_commit has written evidence.
+ *
+ * A tally must be one record (half a tally in the ledger would count some sources twice after a crash), and a record
+ * must fit the ring. So when the sources counted since the last tally would fill what a record may take, a tally is
+ * put in at that point, earlier than the clock would. */
+#include "ingest/pipeline.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "event/decode.h"
+#include "event/logsource.h"
+#include "ingest/match_record.h"
+#include "ingest/source.h"
+#include "sigma/match.h"
+
+#define TALLY_OVERHEAD 64 /* the record around the sources */
+/* Re-detection writes in steps of this many frames, and notes progress after so many steps. */
+#define REDETECT_BATCH 256
+#define REDETECT_TALLY 64
+
+struct pipeline {
+	struct pipeline_options o;
+	struct event event;
+	struct decoder *decoder;
+	struct matcher *matcher;
+	struct match_record record;
+	struct sources sources;
+	struct arena tally_arena;
+	struct buf out; /* records for the ring: size_t length, bytes */
+	size_t out_at;  /* up to where they are in the ring */
+	size_t tally_max;
+	uint64_t untallied;
+	/* Whose evidence is being counted: this worker's own or, while re-detecting, maybe another's. */
+	size_t worker;
+	uint64_t upto; /* the last sequence processed while re-detecting */
+	bool redetecting;
+};
+
+struct pipeline *pipeline_new(const struct pipeline_options *o)
+{
+	struct pipeline *p = xcalloc(1, sizeof(*p));
+	size_t half = o->inbox->rings[o->worker].size / 2;
+
+	p->o = *o;
+	p->worker = o->worker;
+	p->tally_max = half < RECORD_BODY_MAX ? half : RECORD_BODY_MAX;
+	event_setup(&p->event);
+	p->decoder = decoder_new(o->patterns);
+	p->matcher = matcher_new(o->rules);
+	match_record_init(&p->record);
+	sources_init(&p->sources, PIPELINE_SOURCES_MAX);
+	arena_init(&p->tally_arena, 0);
+	buf_init(&p->out, 0);
+	return p;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+	if (!p)
+		return;
+	event_release(&p->event);
+	decoder_free(p->decoder);
+	matcher_free(p->matcher);
+	match_record_release(&p->record);
+	sources_release(&p->sources);
+	arena_release(&p->tally_arena);
+	buf_release(&p->out);
+	free(p);
+}
+
+/* ---- records on their way to the ring ---- */
+
+static void put_record(struct pipeline *p, const Isod__V1__Record *record)
+{
+	size_t size = isod__v1__record__get_packed_size(record);
+
+	if (size > p->tally_max - sizeof(size)) {
+		/* Only a rule set with absurd texts gets here: the limits of match_record.h are below. */
+		log_error("a record of %zu bytes does not fit the inbox and is lost", size);
+		return;
+	}
+	buf_append(&p->out, &size, sizeof(size));
+	buf_reserve(&p->out, size);
+	isod__v1__record__pack(record, (uint8_t *)p->out.p + p->out.n);
+	p->out.n += size;
+}
+
+static uint64_t counted_upto(const struct pipeline *p)
+{
+	return p->redetecting ? p->upto : segment_next(p->o.evidence) - 1;
+}
+
+/* A tally of what was counted; `known` sources stay in the table. */
+static void put_tally(struct pipeline *p)
+{
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	Isod__V1__Tally tally = ISOD__V1__TALLY__INIT;
+
+	if (p->sources.active == 0)
+		return;
+	arena_reset(&p->tally_arena);
+	tally.worker = (uint32_t)p->worker;
+	tally.upto = counted_upto(p);
+	sources_tally(&p->sources, &p->tally_arena, &tally);
+	record.body_case = ISOD__V1__RECORD__BODY_TALLY;
+	record.tally = &tally;
+	put_record(p, &record);
+	sources_reset(&p->sources);
+	p->untallied = 0;
+}
+
+/* After a frame was counted: the next may be of one more source. */
+static void tally_if_full(struct pipeline *p)
+{
+	size_t next = SOURCE_NAME_MAX * 3 + SOURCE_COUNT_BYTES;
+
+	if (p->sources.active_bytes + next + TALLY_OVERHEAD + sizeof(size_t) > p->tally_max)
+		put_tally(p);
+}
+
+void pipeline_tally(struct pipeline *p)
+{
+	put_tally(p);
+	sources_forget(&p->sources);
+}
+
+bool pipeline_has_tally(const struct pipeline *p)
+{
+	return p->sources.active > 0;
+}
+
+uint64_t pipeline_untallied(const struct pipeline *p)
+{
+	return p->untallied;
+}
+
+size_t pipeline_pending(const struct pipeline *p)
+{
+	return segment_pending(p->o.evidence) + (p->out.n - p->out_at);
+}
+
+/* Moves records to the ring until it is full. */
+static int publish(struct pipeline *p)
+{
+	int r = 0;
+
+	while (p->out_at < p->out.n) {
+		size_t size;
+		memcpy(&size, p->out.p + p->out_at, sizeof(size));
+		struct str packed = {p->out.p + p->out_at + sizeof(size), size};
+		if (!inbox_put(p->o.inbox, p->o.worker, packed)) {
+			r = -EAGAIN;
+			break;
+		}
+		p->out_at += sizeof(size) + size;
+	}
+	inbox_publish(p->o.inbox, p->o.worker);
+	if (r == 0) {
+		buf_reset(&p->out);
+		p->out_at = 0;
+	}
+	return r;
+}
+
+int pipeline_commit(struct pipeline *p)
+{
+	if (segment_pending(p->o.evidence)) {
+		int r = segment_flush(p->o.evidence);
+		if (r < 0)
+			return r;
+	}
+	return p->out.n ? publish(p) : 0;
+}
+
+/* ---- one frame ---- */
+
+static int64_t skew_of(const struct event *e)
+{
+	int64_t skew;
+
+	if (__builtin_sub_overflow(e->received_ns, e->time_ns, &skew))
+		return e->received_ns < e->time_ns ? INT64_MIN : INT64_MAX;
+	return skew;
+}
+
+static void count(struct pipeline *p, const struct evidence *frame, size_t hits)
+{
+	const struct event *e = &p->event;
+	Isod__V1__SourceCount *c = sources_count(&p->sources, frame->source);
+
+	c->received++;
+	c->bytes += frame->frame.n;
+	c->last_received_ns = e->received_ns;
+	if (hits)
+		c->matched++;
+	else if (e->flags & EVENT_UNDECODED)
+		c->undecoded++;
+	else
+		c->unmatched++;
+	if (frame->flags & EVIDENCE_TRUNCATED)
+		c->truncated++;
+	if (e->time_ns)
+		c->clock_skew_ns = skew_of(e);
+	p->untallied++;
+}
+
+static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
+                   const struct evidence *frame)
+{
+	struct event *e = &p->event;
+	struct logsource_set sources = {0};
+	const struct rule *const *hits;
+
+	event_reset(e);
+	e->received_ns = received_ns;
+	e->source = frame->source;
+	if (frame->flags & EVIDENCE_TRUNCATED)
+		e->flags |= EVENT_TRUNCATED;
+	event_decode(p->decoder, e, frame->frame);
+	if (p->o.logsources)
+		logsources_classify(p->o.logsources, e, &sources);
+	size_t n = matcher_run(p->matcher, e, &sources, &hits);
+	if (n)
+		match_record_event(&p->record, e, (uint32_t)p->worker, sequence);
+	for (size_t i = 0; i < n; i++)
+		put_record(p, match_record_rule(&p->record, e, hits[i]));
+	count(p, frame, n);
+}
+
+void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e)
+{
+	struct evidence frame = *e;
+
+	frame.source = str_head(e->source, SOURCE_NAME_MAX);
+	uint64_t sequence = evidence_append(p->o.evidence, received_ns, &frame);
+	detect(p, sequence, received_ns, &frame);
+	tally_if_full(p);
+}
+
+void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source, uint64_t refused)
+{
+	Isod__V1__SourceCount *c = sources_count(&p->sources, source);
+
+	c->refused += refused;
+	c->last_received_ns = now_ns;
+	tally_if_full(p);
+}
+
+/* ---- evidence once more ---- */
+
+/* Writes what has gathered, waiting while the ring is full. False: told to give up. */
+static bool commit_patiently(struct pipeline *p, bool (*go_on)(void *, bool), void *arg)
+{
+	while (publish(p) == -EAGAIN)
+		if (!go_on(arg, true))
+			return false;
+	return go_on(arg, false);
+}
+
+static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
+                            bool (*go_on)(void *, bool), void *arg, char *error, size_t error_size)
+{
+	struct record record;
+	struct evidence frame;
+	int64_t frames = 0;
+	int r;
+
+	while ((r = segment_read(reader, &record, error, error_size)) > 0) {
+		r = evidence_parse(record.body, &frame);
+		if (r < 0) {
+			snprintf(error, error_size, "record %llu is no evidence",
+			         (unsigned long long)record.sequence);
+			break;
+		}
+		p->upto = record.sequence;
+		detect(p, record.sequence, record.time_ns, &frame);
+		tally_if_full(p);
+		frames++;
+		if (frames % REDETECT_BATCH)
+			continue;
+		if (frames % (REDETECT_BATCH * REDETECT_TALLY) == 0)
+			put_tally(p);
+		if (!commit_patiently(p, go_on, arg))
+			break;
+	}
+	put_tally(p);
+	commit_patiently(p, go_on, arg);
+	return r < 0 ? r : frames;
+}
+
+int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, uint64_t from,
+                          bool (*go_on)(void *arg, bool full), void *arg, char *error,
+                          size_t error_size)
+{
+	struct segment_reader *reader;
+	int r = segment_reader_open(dir, SEGMENT_EVIDENCE, from, &reader, error, error_size);
+
+	if (r < 0)
+		return r;
+	p->worker = worker;
+	p->redetecting = true;
+	int64_t frames = redetect_all(p, reader, go_on, arg, error, error_size);
+	segment_reader_close(reader);
+	sources_forget(&p->sources);
+	p->worker = p->o.worker;
+	p->redetecting = false;
+	return frames;
+}

@@ -1,0 +1,500 @@
+/* A worker's thread: re-detect what the ledger has not counted, then serve sockets until told to stop.
+ *
+ * Back-pressure needs no bookkeeping here: when the ring is full or evidence cannot be written, the thread simply
+ * does not return to its loop but tries again, so nothing of this worker is read, accepted or taken from the mailbox,
+ * and peers feel it through their own full socket buffers. Time-outs count from the end of such a stall.
+ *
+ * Nothing ticks while nothing happens: the sync timer runs only while evidence is dirty, the tally timer only while
+ * there is something to tally. */
+#include "ingest/worker.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/pbjson.h"
+#include "ingest/framing.h"
+
+#define STALL_FIRST_MS   1
+#define STALL_LONGEST_MS 50
+#define STOP_PATIENCE_MS 10000 /* a stopping worker gives a full ring or a full disk this long */
+#define ACCEPT_PAUSE_MS  500
+#define LAST_DATAGRAMS                                                                             \
+	100000 /* taken at the end from a full buffer: more only come while being read */
+#define ERROR_TEXT 512
+
+/* ---- stalls ---- */
+
+/* Not a wait for wake_fd: what wakes (own events) cannot be taken now either. */
+static void stall_sleep(unsigned ms)
+{
+	const struct timespec ts = {.tv_nsec = (long)(ms * NS_PER_MS)};
+
+	nanosleep(&ts, NULL);
+}
+
+static void log_stall(const struct worker *w, int r)
+{
+	if (r == -EAGAIN)
+		log_notice("worker %zu: the officer is behind; reading waits", w->index);
+	else
+		log_error("worker %zu: cannot write evidence: %s; reading waits", w->index,
+		          strerror(-r));
+}
+
+/* Commits; while that fails the thread stays here. Gives up only when stopping. */
+static void commit(struct worker *w)
+{
+	uint64_t begin = 0, stopping_since = 0;
+	unsigned ms = STALL_FIRST_MS;
+	int r, said = 0;
+
+	while ((r = pipeline_commit(w->pipeline)) < 0) {
+		uint64_t now = clock_mono();
+		if (!begin) {
+			begin = now;
+			count_add(&w->stalls, 1);
+		}
+		if (r != said && (r != -EAGAIN || ms == STALL_LONGEST_MS))
+			log_stall(w, said = r);
+		if (atomic_load(&w->stopping) && !stopping_since)
+			stopping_since = now;
+		if (stopping_since && now - stopping_since > STOP_PATIENCE_MS * NS_PER_MS) {
+			log_error("worker %zu: %zu bytes are lost at the end: %s", w->index,
+			          pipeline_pending(w->pipeline), strerror(-r));
+			break;
+		}
+		stall_sleep(ms);
+		ms = ms * 2 < STALL_LONGEST_MS ? ms * 2 : STALL_LONGEST_MS;
+	}
+	if (begin)
+		w->stall_end = clock_mono();
+	if (said && r == 0)
+		log_notice("worker %zu: reading goes on", w->index);
+	atomic_store_explicit(&w->untallied, pipeline_untallied(w->pipeline), memory_order_relaxed);
+}
+
+/* ---- timers ---- */
+
+static void arm(struct event *timer, uint64_t ns)
+{
+	const struct timeval tv = timeval_of(ns);
+
+	if (!evtimer_pending(timer, NULL))
+		event_add(timer, &tv);
+}
+
+static void on_sync(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	int r = segment_sync(w->evidence);
+
+	(void)fd;
+	(void)what;
+	if (r < 0 && !w->sync_failing)
+		log_error("worker %zu: evidence does not reach the disk: %s", w->index,
+		          strerror(-r));
+	if (r == 0 && w->sync_failing)
+		log_notice("worker %zu: evidence reaches the disk again", w->index);
+	w->sync_failing = r < 0;
+	w->evidence_dirty = r < 0;
+	if (r < 0)
+		arm(&w->sync_timer, NS_PER_SECOND);
+}
+
+static void on_tally(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	pipeline_tally(w->pipeline);
+	w->handled = true;
+}
+
+/* What a turn of the loop has left to do. */
+static void after_turn(struct worker *w)
+{
+	if (!w->handled)
+		return;
+	w->handled = false;
+	commit(w);
+	if (w->evidence_dirty)
+		arm(&w->sync_timer, w->shared->config->evidence_sync_ns);
+	if (pipeline_has_tally(w->pipeline))
+		arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+}
+
+/* ---- what streams and datagrams call ---- */
+
+void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
+                  uint64_t now_ns, struct str frame, bool truncated)
+{
+	const struct evidence e = {
+		.source = source, .flags = truncated ? EVIDENCE_TRUNCATED : 0, .frame = frame};
+
+	pipeline_frame(w->pipeline, now_ns, &e);
+	w->handled = true;
+	w->evidence_dirty = true;
+	if (counts) {
+		count_add(&counts->frames, 1);
+		count_add(&counts->bytes, frame.n);
+	}
+	if (pipeline_pending(w->pipeline) >= COMMIT_BYTES)
+		commit(w);
+}
+
+void worker_refused(struct worker *w, struct listener_counts *counts, struct str source,
+                    uint64_t count)
+{
+	pipeline_refused(w->pipeline, clock_now(), source, count);
+	count_add(&counts->refused, count);
+	w->handled = true;
+}
+
+void worker_report(struct worker *w, const char *event, const struct listener *l,
+                   const struct sockaddr *peer, const char *detail)
+{
+	const struct {
+		const char *name, *value;
+	} pairs[] = {
+		{"listener", l->config->name},
+		{"src_ip",
+	         peer->sa_family == AF_UNIX ? NULL : net_host(peer, (char[NET_TEXT_MAX]){0})},
+		{"detail", detail},
+		{"outcome", "failure"},
+	};
+	char when[CLOCK_TEXT_MAX];
+	struct buf out;
+
+	buf_init(&out, OWN_EVENT_MAX);
+	int r = buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
+	                   clock_format(clock_now(), when));
+	r |= json_quote(&out, str_of(w->shared->config->node));
+	r |= buf_printf(&out, ",\"event\":\"%s\"", event);
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		if (!pairs[i].value)
+			continue;
+		r |= buf_printf(&out, ",\"%s\":", pairs[i].name);
+		r |= json_quote(&out, str_of(pairs[i].value));
+	}
+	r |= buf_putc(&out, '}');
+	if (r == 0)
+		w->shared->own_event(w->shared->arg, buf_str(&out));
+	buf_release(&out);
+}
+
+/* ---- own events ---- */
+
+void worker_post(struct worker *w, struct str json)
+{
+	const uint64_t one = 1;
+	bool taken = false;
+
+	pthread_mutex_lock(&w->mailbox_lock);
+	if (!w->mailbox_closed && w->mailbox_count < OWN_EVENTS_MAX && json.n <= OWN_EVENT_MAX) {
+		w->mailbox[w->mailbox_count++] = xstrndup(json.p, json.n);
+		taken = true;
+	}
+	pthread_mutex_unlock(&w->mailbox_lock);
+	if (!taken)
+		atomic_fetch_add(&w->mailbox_dropped, 1);
+	else if (write(w->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("worker %zu is being woken already", w->index);
+}
+
+static void take_mailbox(struct worker *w, bool close_it)
+{
+	char *events[OWN_EVENTS_MAX];
+
+	pthread_mutex_lock(&w->mailbox_lock);
+	size_t n = w->mailbox_count;
+	memcpy(events, w->mailbox, n * sizeof(*events));
+	w->mailbox_count = 0;
+	w->mailbox_closed = close_it;
+	pthread_mutex_unlock(&w->mailbox_lock);
+	for (size_t i = 0; i < n; i++) {
+		worker_frame(w, NULL, str_of(w->shared->own_source), clock_now(), str_of(events[i]),
+		             false);
+		free(events[i]);
+	}
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	uint64_t count;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+	take_mailbox(w, false);
+}
+
+/* ---- accepting pauses when there are no descriptors ---- */
+
+static bool is_stream(const struct port *p)
+{
+	int kind = p->listener->config->kind;
+	return kind == LISTENER_TLS || kind == LISTENER_TCP;
+}
+
+static void on_accept_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	w->accept_paused = false;
+	for (size_t i = 0; i < w->port_count; i++)
+		event_add(&w->ports[i].event, NULL);
+}
+
+void worker_pause_accepting(struct worker *w)
+{
+	if (w->accept_paused)
+		return;
+	w->accept_paused = true;
+	for (size_t i = 0; i < w->port_count; i++)
+		if (is_stream(&w->ports[i]))
+			event_del(&w->ports[i].event);
+	arm(&w->accept_timer, ACCEPT_PAUSE_MS * NS_PER_MS);
+}
+
+/* ---- the thread ---- */
+
+static bool go_on(void *arg, bool full)
+{
+	const struct worker *w = arg;
+
+	if (full)
+		stall_sleep(STALL_FIRST_MS);
+	return !atomic_load(&w->stopping);
+}
+
+static char *evidence_dir(const struct worker *w, size_t worker)
+{
+	return xasprintf("%s/evidence/%zu", w->shared->config->state_dir, worker);
+}
+
+static void redetect(struct worker *w, size_t whose)
+{
+	char *dir = evidence_dir(w, whose), error[ERROR_TEXT] = "";
+	uint64_t upto = whose < w->cursor_count ? w->cursors[whose].upto : 0;
+	int64_t n = pipeline_redetect(w->pipeline, whose, dir, upto + 1, go_on, w, error,
+	                              sizeof(error));
+
+	if (n < 0 && n != -ENOENT)
+		log_error("evidence of worker %zu cannot all be detected again: %s", whose, error);
+	if (n > 0) {
+		log_notice("worker %zu: %lld frames of %s detected again", w->index, (long long)n,
+		           dir);
+		count_add(&w->redetected, (uint64_t)n);
+	}
+	free(dir);
+}
+
+/* Evidence of workers that are no more falls to those that are, in turn. */
+static void redetect_left_over(struct worker *w)
+{
+	char *path = xasprintf("%s/evidence", w->shared->config->state_dir);
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	uint64_t whose;
+
+	while (d && !atomic_load(&w->stopping) && (e = readdir(d)))
+		if (str_to_u64(str_of(e->d_name), &whose) == 0 && whose >= w->workers &&
+		    whose <= UINT32_MAX && whose % w->workers == w->index)
+			redetect(w, (size_t)whose);
+	if (d)
+		closedir(d);
+	free(path);
+}
+
+/* New frames must not take sequences that the ledger has seen, even if a power cut took their evidence. */
+static void skip_lost(struct worker *w)
+{
+	if (w->index >= w->cursor_count)
+		return;
+	const struct worker_cursor *c = &w->cursors[w->index];
+	uint64_t last = c->upto > c->seen_max ? c->upto : c->seen_max;
+	int r;
+
+	if (last < segment_next(w->evidence))
+		return;
+	log_warning("worker %zu: evidence up to %llu was lost; it goes on behind", w->index,
+	            (unsigned long long)last);
+	while ((r = segment_skip_to(w->evidence, last + 1)) < 0 && !atomic_load(&w->stopping)) {
+		log_error("worker %zu: cannot begin a new segment of evidence: %s", w->index,
+		          strerror(-r));
+		stall_sleep(STALL_LONGEST_MS);
+	}
+}
+
+static void begin_serving(struct worker *w)
+{
+	for (size_t i = 0; i < w->port_count; i++) {
+		struct port *p = &w->ports[i];
+		event_assign(&p->event, w->base, p->fd, EV_READ | EV_PERSIST,
+		             is_stream(p) ? stream_accept : datagram_readable, p);
+		event_add(&p->event, NULL);
+	}
+	take_mailbox(w, false);
+	w->serving = true;
+}
+
+/* Peers count as delivered what the kernel took for us: read it before the sockets close. */
+static void finish_serving(struct worker *w)
+{
+	for (size_t i = 0; i < w->port_count; i++) {
+		struct port *p = &w->ports[i];
+		event_del(&p->event);
+		if (is_stream(p))
+			stream_accept(p->fd, EV_READ, p);
+		else
+			datagram_take(p, LAST_DATAGRAMS);
+	}
+	stream_finish_all(w);
+	take_mailbox(w, true);
+	pipeline_tally(w->pipeline);
+	commit(w);
+	int r = segment_sync(w->evidence);
+	if (r < 0)
+		log_error("worker %zu: evidence does not reach the disk: %s", w->index,
+		          strerror(-r));
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	redetect(w, w->index);
+	redetect_left_over(w);
+	skip_lost(w);
+	if (!atomic_load(&w->stopping))
+		begin_serving(w);
+	after_turn(w);
+	while (!atomic_load(&w->stopping)) {
+		event_base_loop(w->base,
+		                EVLOOP_ONCE | (TAILQ_EMPTY(&w->unread) ? 0 : EVLOOP_NONBLOCK));
+		stream_read_unread(w);
+		after_turn(w);
+	}
+	/* Stopped while re-detecting: nothing may be counted past what was, so there is nothing to finish. */
+	if (w->serving)
+		finish_serving(w);
+	atomic_store(&w->ended, true);
+	return NULL;
+}
+
+/* ---- life ---- */
+
+static void open_ports(struct worker *w, struct listener *listeners, size_t count)
+{
+	w->ports = xcalloc(count, sizeof(*w->ports));
+	for (size_t i = 0; i < count; i++) {
+		struct listener *l = &listeners[i];
+		if (l->fds[w->index] < 0)
+			continue;
+		w->ports[w->port_count++] = (struct port){.worker = w,
+		                                          .listener = l,
+		                                          .counts = &l->counts[w->index],
+		                                          .fd = l->fds[w->index]};
+	}
+}
+
+static const struct timeval *common_timeout(struct worker *w, uint64_t ns)
+{
+	struct timeval tv = timeval_of(ns);
+
+	return ns ? event_base_init_common_timeout(w->base, &tv) : NULL;
+}
+
+int worker_open(struct worker *w, struct ingest_shared *shared, size_t index, size_t workers,
+                struct listener *listeners, size_t listener_count)
+{
+	w->shared = shared;
+	w->index = index;
+	w->workers = workers;
+	pthread_mutex_init(&w->mailbox_lock, NULL);
+	w->mailbox = xcalloc(OWN_EVENTS_MAX, sizeof(*w->mailbox));
+	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->wake_fd < 0)
+		return -errno;
+	struct event_config *config = event_config_new();
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	w->base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (!w->base)
+		return -ENOMEM;
+	w->headroom = shared->config->frame_max + FRAMING_EXTRA;
+	w->read_buffer = xmalloc(w->headroom + READ_BYTES);
+	LIST_INIT(&w->connections);
+	TAILQ_INIT(&w->unread);
+	w->handshake_timeout = common_timeout(w, shared->config->handshake_timeout_ns);
+	w->idle_timeout = common_timeout(w, shared->config->idle_timeout_ns);
+	event_assign(&w->wake, w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	event_add(&w->wake, NULL);
+	evtimer_assign(&w->sync_timer, w->base, on_sync, w);
+	evtimer_assign(&w->tally_timer, w->base, on_tally, w);
+	evtimer_assign(&w->accept_timer, w->base, on_accept_again, w);
+	open_ports(w, listeners, listener_count);
+	datagram_init(w);
+	return 0;
+}
+
+int worker_start(struct worker *w)
+{
+	sigset_t all, before;
+
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int r = pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	w->started = r == 0;
+	return -r;
+}
+
+void worker_stop(struct worker *w)
+{
+	const uint64_t one = 1;
+
+	atomic_store(&w->stopping, true);
+	if (write(w->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("worker %zu is being woken already", w->index);
+}
+
+void worker_join(struct worker *w)
+{
+	if (w->started)
+		pthread_join(w->thread, NULL);
+	w->started = false;
+}
+
+void worker_release(struct worker *w)
+{
+	if (!w->mailbox)
+		return;
+	for (size_t i = 0; i < w->mailbox_count; i++)
+		free(w->mailbox[i]);
+	free(w->mailbox);
+	datagram_release(w);
+	if (w->base) {
+		event_del(&w->wake);
+		event_base_free(w->base);
+	}
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	free(w->ports);
+	free(w->read_buffer);
+	pthread_mutex_destroy(&w->mailbox_lock);
+	*w = (struct worker){0};
+}

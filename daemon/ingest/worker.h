@@ -1,0 +1,176 @@
+/* Inside ingest/: the pieces that serve sockets and what they share. A worker is a thread with its own event loop,
+ * pipeline and evidence; everything reached from a struct worker is touched by its thread alone, except where a
+ * member is _Atomic or said to be locked. */
+#ifndef ISOD_INGEST_WORKER_H
+#define ISOD_INGEST_WORKER_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "base/net.h"
+#include "ingest/ingest.h"
+#include "ingest/source.h"
+
+#define READ_BYTES ((size_t)128 << 10) /* one read: a few hundred usual frames */
+/* A worker commits in the middle of a turn of its loop when this much waits: many connections may be readable. */
+#define COMMIT_BYTES   ((size_t)1 << 20)
+#define OWN_EVENTS_MAX 1000 /* own events waiting: more than that in one turn is a flood */
+#define OWN_EVENT_MAX  16384
+#define ADDRESS_MAX    (sizeof(((struct sockaddr_un *)0)->sun_path) + 1)
+
+/* ---- listeners ---- */
+
+/* One worker's counts of one listener: written by that thread only, read by any. */
+struct listener_counts {
+	_Atomic uint64_t connections, accepted, frames, bytes, refused, tls_failures;
+} __attribute__((aligned(64)));
+
+struct listener {
+	const struct listener_config *config;
+	struct tls_context *tls;   /* LISTENER_TLS only */
+	char address[ADDRESS_MAX]; /* as bound */
+	int *fds;                  /* one per worker, -1 for none */
+	struct listener_counts *counts;
+	size_t workers;
+	bool unlink; /* the unix socket is ours to remove */
+};
+
+/* Binds for `workers` workers. 0, or -errno with the reason in `error` (then listener_close all the same). */
+int listener_open(struct listener *l, const struct listener_config *c, size_t workers, char *error,
+                  size_t error_size);
+void listener_close(struct listener *l);
+
+static inline void count_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	/* One writer: no locked instruction needed. */
+	uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+	atomic_store_explicit(counter, now + n, memory_order_relaxed);
+}
+
+/* ---- workers ---- */
+
+static inline struct timeval timeval_of(uint64_t ns)
+{
+	return (struct timeval){.tv_sec = (time_t)(ns / NS_PER_SECOND),
+	                        .tv_usec = (suseconds_t)(ns % NS_PER_SECOND / 1000)};
+}
+
+struct ingest_shared {
+	const struct config *config;
+	char *own_source;             /* "isod/NODE" */
+	_Atomic uint64_t connections; /* of all workers: against connections_max */
+	void (*own_event)(void *arg, struct str json);
+	void *arg;
+};
+
+struct worker;
+struct connection;
+struct datagram_batch;
+LIST_HEAD(connection_list, connection);
+TAILQ_HEAD(connection_queue, connection);
+
+/* One listening or datagram socket of one worker. */
+struct port {
+	struct worker *worker;
+	struct listener *listener;
+	struct listener_counts *counts;
+	int fd;
+	struct event event;
+	/* Datagrams: whom the last one came from, and what the kernel has dropped. */
+	struct sockaddr_storage peer;
+	uint32_t peer_uid;
+	bool has_peer;
+	char source[SOURCE_NAME_MAX + 1];
+	uint32_t overflow;
+};
+
+/* Where evidence must be detected again from. */
+struct worker_cursor {
+	uint64_t upto, seen_max;
+};
+
+struct worker {
+	struct ingest_shared *shared;
+	size_t index, workers;
+	const struct worker_cursor *cursors;
+	size_t cursor_count;
+	struct segment_log *evidence;
+	struct pipeline *pipeline;
+	struct event_base *base;
+	struct port *ports;
+	size_t port_count;
+	struct connection_list connections;
+	struct connection_queue unread; /* those with bytes that the kernel no longer tells of */
+	/* Common time-outs: libevent keeps them in a queue instead of a heap. idle may be NULL: none. */
+	const struct timeval *handshake_timeout, *idle_timeout;
+	struct datagram_batch *batch;
+	char *read_buffer; /* frame_max + FRAMING_EXTRA bytes of headroom, then READ_BYTES */
+	size_t headroom;
+
+	struct event wake, sync_timer, tally_timer, accept_timer;
+	int wake_fd;  /* eventfd: own events wait, or the worker shall stop */
+	bool serving; /* past re-detection */
+	bool handled; /* this turn of the loop gave the pipeline something */
+	bool evidence_dirty, sync_failing;
+	bool accept_paused;
+	uint64_t stall_end; /* clock_mono() when the last stall was over */
+
+	pthread_t thread;
+	bool started;
+	_Atomic bool stopping, ended;
+	_Atomic uint64_t stalls, untallied, redetected;
+
+	/* Own events on their way to worker 0: locked. */
+	pthread_mutex_t mailbox_lock;
+	char **mailbox;
+	size_t mailbox_count;
+	bool mailbox_closed;
+	_Atomic uint64_t mailbox_dropped;
+};
+
+/* Takes ownership of nothing; `listeners` must outlive it. 0 or -errno. */
+int worker_open(struct worker *w, struct ingest_shared *shared, size_t index, size_t workers,
+                struct listener *listeners, size_t listener_count);
+int worker_start(struct worker *w);
+/* Tells it to stop; when `ended` is set, worker_join. */
+void worker_stop(struct worker *w);
+void worker_join(struct worker *w);
+void worker_release(struct worker *w);
+/* From any thread. */
+void worker_post(struct worker *w, struct str json);
+
+/* One frame from `source`: what streams and datagrams call. Commits when much waits. */
+void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
+                  uint64_t now_ns, struct str frame, bool truncated);
+void worker_refused(struct worker *w, struct listener_counts *counts, struct str source,
+                    uint64_t count);
+/* An own event about a peer of a listener. */
+void worker_report(struct worker *w, const char *event, const struct listener *l,
+                   const struct sockaddr *peer, const char *detail);
+/* No file descriptors are left: no more accepting for a while. */
+void worker_pause_accepting(struct worker *w);
+
+/* ---- connections (stream.c) ---- */
+
+/* libevent's callback of a listening socket; `arg` is the struct port. */
+void stream_accept(evutil_socket_t fd, short what, void *arg);
+/* Goes on with the connections in w->unread: once a turn of the loop. */
+void stream_read_unread(struct worker *w);
+/* Reads what has arrived on every connection of the worker and closes it: for the end. */
+void stream_finish_all(struct worker *w);
+
+/* ---- datagrams (datagram.c) ---- */
+
+void datagram_readable(evutil_socket_t fd, short what, void *arg);
+/* Takes up to about `max` datagrams; returns how many there were. */
+size_t datagram_take(struct port *p, size_t max);
+/* Allocates the worker's batch of buffers. */
+void datagram_init(struct worker *w);
+void datagram_release(struct worker *w);
+
+#endif
