@@ -21,7 +21,7 @@ SANFLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 # Looked up when first used: by then `deps` has installed the libraries.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(patsubst -I%,-isystem %,$$(shell pkg-config --cflags $(PKGS))))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
-INCLUDE  = -Idaemon -Iplugins -isystem $(GEN) $(PKG_CFLAGS)
+INCLUDE  = -Idaemon -Iplugins $(if $(filter thread,$(SANITIZE)),-isystem tests/tsan) -isystem $(GEN) $(PKG_CFLAGS)
 CFLAGS_ALL   = -std=c17 -D_GNU_SOURCE $(OPT) $(CWARN) $(HARDEN) $(SANFLAGS) $(INCLUDE) $(CFLAGS)
 CXXFLAGS_ALL = -std=c++17 -D_GNU_SOURCE $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -fno-exceptions -fno-rtti $(INCLUDE) $(CXXFLAGS)
 LDFLAGS_ALL  = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)

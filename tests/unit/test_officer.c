@@ -1,0 +1,222 @@
+/* The officer's shell on a real ledger: what comes through the inbox is durable before it has effects, a restart folds
+ * the same state, and what was re-detected counts once. */
+#include <errno.h>
+#include <event2/event.h>
+#include <sys/resource.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/path.h"
+#include "base/wire.h"
+#include "officer/officer.h"
+#include "steps.h"
+
+struct rig {
+	char dir[64];
+	struct event_base *base;
+	struct inbox inbox;
+	struct officer *officer;
+	size_t incidents;
+	uint64_t durable_at_effect; /* records in the ledger file when the last effect ran */
+	int stalls;
+	bool stalled;
+};
+
+static void on_incident(void *arg, const Isod__V1__Incident *i)
+{
+	struct rig *rig = arg;
+	struct segment_report report;
+
+	(void)i;
+	rig->incidents++;
+	cr_assert_eq(segment_verify(rig->dir, SEGMENT_LEDGER, &report), 0, "%s", report.error);
+	rig->durable_at_effect = report.last;
+}
+
+static void on_stalled(void *arg, bool stalled)
+{
+	struct rig *rig = arg;
+
+	rig->stalls++;
+	rig->stalled = stalled;
+}
+
+static void rig_open(struct rig *rig)
+{
+	char error[512] = "";
+	Isod__V1__Started started = ISOD__V1__STARTED__INIT;
+
+	rig->base = event_base_new();
+	cr_assert_eq(inbox_init(&rig->inbox, 1, 1 << 20), 0);
+	const struct officer_options o = {.ledger_dir = rig->dir,
+	                                  .segment_bytes = 1 << 20,
+	                                  .base = rig->base,
+	                                  .inbox = &rig->inbox,
+	                                  .effects = {.arg = rig, .incident = on_incident},
+	                                  .stalled = on_stalled};
+	cr_assert_eq(officer_open(&o, &rig->officer, error, sizeof(error)), 0, "%s", error);
+	Isod__V1__Settings *settings = settings_new();
+	officer_start(rig->officer, &started, settings);
+	isod__v1__settings__free_unpacked(settings, NULL);
+}
+
+static void rig_close(struct rig *rig)
+{
+	officer_close(rig->officer);
+	inbox_release(&rig->inbox);
+	event_base_free(rig->base);
+}
+
+static void rig_init(struct rig *rig)
+{
+	*rig = (struct rig){.dir = "/tmp/isod-test-officer-XXXXXX"};
+	cr_assert_not_null(mkdtemp(rig->dir));
+	rig_open(rig);
+}
+
+static void rig_remove(struct rig *rig)
+{
+	char **paths;
+	size_t count;
+
+	rig_close(rig);
+	cr_assert_eq(path_list(rig->dir, NULL, &paths, &count), 0);
+	for (size_t i = 0; i < count; i++)
+		unlink(paths[i]);
+	path_free_list(paths, count);
+	rmdir(rig->dir);
+}
+
+static void put_match(struct rig *rig, uint64_t evidence, const char *rule, const char *address)
+{
+	struct world w = {.now = T0, .evidence = evidence - 1};
+	Isod__V1__Match *m = match_new(&w, rule, HIGH, address, NULL, "web1");
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	struct buf packed;
+
+	record.body_case = ISOD__V1__RECORD__BODY_MATCH;
+	record.match = m;
+	buf_init(&packed, 0);
+	wire_pack(&packed, &record.base);
+	cr_assert(inbox_put(&rig->inbox, 0, buf_str(&packed)));
+	inbox_publish(&rig->inbox, 0);
+	buf_release(&packed);
+	match_free(m);
+}
+
+static void turn_until_idle(struct rig *rig)
+{
+	for (int i = 0; i < 10; i++)
+		event_base_loop(rig->base, EVLOOP_NONBLOCK);
+}
+
+Test(officer, effects_run_after_the_ledger_is_durable)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	put_match(&rig, 1, "a", "192.0.2.1");
+	put_match(&rig, 2, "a", "192.0.2.2");
+	turn_until_idle(&rig);
+	cr_assert_eq(rig.incidents, 2);
+	cr_assert_eq(rig.durable_at_effect, officer_state(rig.officer)->sequence);
+	rig_remove(&rig);
+}
+
+Test(officer, a_restart_folds_the_same_state)
+{
+	struct rig rig;
+	char address[32];
+
+	rig_init(&rig);
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(address, sizeof(address), "192.0.2.%u", i % 20);
+		put_match(&rig, i + 1, i % 2 ? "a" : "b", address);
+		if (i % 500 == 499)
+			turn_until_idle(&rig);
+	}
+	turn_until_idle(&rig);
+	const struct state *s = officer_state(rig.officer);
+	cr_assert_eq(s->matches, 5000);
+	Isod__V1__Incident *before = pb_copy(&incident_get(&s->incident, 7)->base);
+	uint64_t sequence = s->sequence;
+	rig_close(&rig);
+	rig_open(&rig);
+	s = officer_state(rig.officer);
+	cr_assert_eq(s->matches, 5000);
+	cr_assert_eq(s->sequence, sequence + 1,
+	             "only Started was added: the settings are the same");
+	cr_assert(pb_equal(&before->base, &incident_get(&s->incident, 7)->base));
+	isod__v1__incident__free_unpacked(before, NULL);
+	rig_remove(&rig);
+}
+
+Test(officer, matches_detected_again_after_a_crash_count_once)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	for (unsigned i = 1; i <= 10; i++)
+		put_match(&rig, i, "a", "192.0.2.1");
+	turn_until_idle(&rig);
+	rig_close(&rig);
+	rig_open(&rig);
+	for (unsigned i = 1; i <= 12; i++)
+		put_match(&rig, i, "a", "192.0.2.1");
+	turn_until_idle(&rig);
+	cr_assert_eq(officer_state(rig.officer)->matches, 12);
+	cr_assert_eq(incident_get(&officer_state(rig.officer)->incident, 1)->matches, 12);
+	rig_remove(&rig);
+}
+
+Test(officer, a_record_that_is_none_is_passed_over)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	cr_assert(inbox_put(&rig.inbox, 0, STR("\xff\xff\xff nonsense")));
+	put_match(&rig, 1, "a", "192.0.2.1");
+	turn_until_idle(&rig);
+	cr_assert_eq(officer_state(rig.officer)->matches, 1);
+	rig_remove(&rig);
+}
+
+/* The file-size limit makes write(2) fail like a full disk does. */
+static void disk_full(bool full)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(officer, a_full_disk_stops_the_intake_and_loses_nothing)
+{
+	struct rig rig;
+	Isod__V1__Refusal refusal = ISOD__V1__REFUSAL__INIT;
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+
+	record.body_case = ISOD__V1__RECORD__BODY_REFUSAL;
+	record.refusal = &refusal;
+	rig_init(&rig);
+	disk_full(true);
+	put_match(&rig, 1, "a", "192.0.2.1");
+	turn_until_idle(&rig);
+	cr_assert(rig.stalled);
+	cr_assert_eq(rig.incidents, 0, "nothing is told that is not durable");
+	cr_assert_eq(officer_record(rig.officer, &record), -EAGAIN);
+	officer_post(rig.officer, &record);
+	put_match(&rig, 2, "a", "192.0.2.1");
+	turn_until_idle(&rig);
+	cr_assert_eq(officer_state(rig.officer)->matches, 0);
+	disk_full(false);
+	while (rig.stalled)
+		event_base_loop(rig.base, EVLOOP_ONCE);
+	turn_until_idle(&rig);
+	cr_assert_eq(officer_state(rig.officer)->matches, 2);
+	cr_assert_eq(officer_state(rig.officer)->access.refusals, 1);
+	cr_assert_eq(rig.stalls, 2);
+	rig_remove(&rig);
+}
