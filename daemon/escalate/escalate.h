@@ -18,19 +18,23 @@ struct escalate_options {
 	struct event_base *base;
 	/* What came of an attempt: becomes a PluginResult record. */
 	void (*result)(void *arg, const Isod__V1__PluginResult *result);
-	/* A plugin died, hung, broke the protocol or refused its options, for isod's own events. */
+	/* A plugin died, hung, broke the protocol or refused its options, for isod's own events; it is started again.
+	 * Not logged here. */
 	void (*trouble)(void *arg, const char *plugin, const char *what);
 	void *arg;
 };
 
-/* Starts every configured plugin. 0 and *ret, -errno with `error` when a program does not exist. */
+/* Starts every configured plugin, from the loop; keeps nothing of the configuration. 0 and *ret, -errno with `error` when a program does not exist. */
 int escalate_open(const struct escalate_options *o, struct escalate **ret, char *error,
                   size_t error_size);
-/* Closes the plugins' input, waits at most 2 s for them to end, then kills them. */
+/* Closes the plugins' input, waits at most 2 s for them to end, then kills them. Calls `result` for what they still
+ * answer in that time. What has no answer by then gets none: a RETRY would cost an attempt, perhaps the last one,
+ * because isod was stopped. It is as after a crash: in flight, and tried again at the next start under the same key. */
 void escalate_close(struct escalate *e);
 
 /* The effects.notify of the fold: hands one attempt to its plugin. The answer comes through options.result,
- * always exactly once, never from inside this call. */
+ * exactly once unless escalate_close comes first, and never from inside this call. The key the plugin sees is
+ * NODE:NOTIFICATION_ID:CREATED_NS: the same for every attempt, another one in a new ledger. */
 void escalate_send(struct escalate *e, const Isod__V1__Notification *n,
                    const Isod__V1__Incident *incident);
 
