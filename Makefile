@@ -24,7 +24,7 @@ PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 INCLUDE  = -Idaemon -Iplugins $(if $(filter thread,$(SANITIZE)),-isystem tests/tsan) -isystem $(GEN) $(PKG_CFLAGS)
 CFLAGS_ALL   = -std=c17 -D_GNU_SOURCE $(OPT) $(CWARN) $(HARDEN) $(SANFLAGS) $(INCLUDE) $(CFLAGS)
 CXXFLAGS_ALL = -std=c++17 -D_GNU_SOURCE $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -fno-exceptions -fno-rtti $(INCLUDE) $(CXXFLAGS)
-LDFLAGS_ALL  = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+LDFLAGS_ALL  = -pie -Wl,--as-needed,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 
 # ---- what there is ----
 
@@ -38,8 +38,8 @@ ISOCTL_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard daemon/isoctl*.c)))
 PLUGINS    := $(patsubst plugins/%/,%,$(sort $(wildcard plugins/*/)))
 UNIT       := $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 FUZZ       := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-TIDY       := $(sort $(wildcard daemon/*.c daemon/*/*.c plugins/*/*.c))
-STYLED     := $(sort $(wildcard daemon/*.[ch] daemon/*/*.[ch] daemon/*/*.cc plugins/*.h plugins/*/*.[ch] tests/*/*.[ch]))
+TIDY       := $(sort $(wildcard daemon/*.c daemon/*/*.c plugins/*.c plugins/*/*.c))
+STYLED     := $(sort $(wildcard daemon/*.[ch] daemon/*/*.[ch] daemon/*/*.cc plugins/*.[ch] plugins/*/*.[ch] tests/*/*.[ch]))
 
 .PHONY: all
 all: $(BUILD)/isod $(BUILD)/isoctl $(PLUGINS:%=$(BUILD)/plugins/%)
@@ -85,9 +85,16 @@ $(BUILD)/isod: $(BUILD)/daemon/isod.o $(BUILD)/daemon/daemon.o $(LIB)
 $(BUILD)/isoctl: $(ISOCTL_OBJ) $(LIB)
 	$(LINK)
 
-# A plugin is a folder of C files; libraries that only it needs stand in plugins/NAME/libs, by pkg-config name.
+# A plugin is a folder of C files, linked with plugins/plugin.c; libraries that only it needs stand in
+# plugins/NAME/libs, by pkg-config name. Its objects stand apart: build/plugins/NAME is the program.
+$(BUILD)/obj/%.o: %.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+plugin_objects = $(patsubst %.c,$(BUILD)/obj/%.o,plugins/plugin.c $(wildcard plugins/$(1)/*.c))
 .SECONDEXPANSION:
-$(BUILD)/plugins/%: $$(patsubst %.c,$(BUILD)/%.o,$$(wildcard plugins/$$*/*.c)) $(LIB)
+$(PLUGINS:%=$(BUILD)/plugins/%): $(BUILD)/plugins/%: $$(call plugin_objects,$$*) $(LIB)
 	$(LINK) $(if $(wildcard plugins/$*/libs),$$(pkg-config --libs $$(cat plugins/$*/libs)))
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB) | build/.deps-test
@@ -189,5 +196,5 @@ help:
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD)/daemon $(BUILD)/plugins $(BUILD)/tests -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/daemon $(BUILD)/obj $(BUILD)/tests -name '*.d' 2>/dev/null)
 .SECONDARY:
