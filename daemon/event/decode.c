@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "event/decoders.h"
 #include "event/json.h"
 #include "event/stamp.h"
 
@@ -68,18 +69,185 @@ static void time_from_fields(const struct decoder *d, struct event *e)
 	}
 }
 
+static const char *const facilities[] = {
+	"kern",   "user",   "mail",     "daemon", "auth",   "syslog",   "lpr",     "news",
+	"uucp",   "cron",   "authpriv", "ftp",    "ntp",    "security", "console", "clock",
+	"local0", "local1", "local2",   "local3", "local4", "local5",   "local6",  "local7",
+};
+
+static const char *const severities[] = {
+	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+};
+
+/* A body's decoder. The first that understands has it. */
+struct body_decoder {
+	const char *name;
+	bool (*decode)(struct decoder *d, struct event *e, const struct envelope *v);
+};
+
+static bool body_json(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	struct str text = v->body;
+
+	if (str_starts(text, STR("@cee:")))
+		text = str_trim(str_skip(text, 5));
+	if (text.n == 0 || (text.p[0] != '{' && text.p[0] != '[') || !json_decode(d->json, e, text))
+		return false;
+	time_from_fields(d, e);
+	return true;
+}
+
+static bool body_cef(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	(void)d;
+	return cef_decode(e, v->body);
+}
+
+static bool body_leef(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	(void)d;
+	return leef_decode(e, v->body);
+}
+
+static bool body_auditd(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	(void)d;
+	return auditd_decode(e, v->program, v->body);
+}
+
+static bool body_patterns(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	return d->patterns && v->decoder &&
+	       patterns_decode(d->patterns, e, v->program, common_skip_uptime(v->body));
+}
+
+static bool body_keyvalue(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	if (!keyvalue_decode(e, common_skip_uptime(v->body)))
+		return false;
+	if (!v->time_ns)
+		time_from_fields(d, e);
+	return true;
+}
+
+/* Patterns stand before key=value: what a pattern knows by name is better than what it looks like. */
+static const struct body_decoder bodies[] = {
+	{"json", body_json},     {"cef", body_cef},           {"leef", body_leef},
+	{"auditd", body_auditd}, {"patterns", body_patterns}, {"keyvalue", body_keyvalue},
+};
+
+static void put_part(struct event *e, struct str name, struct str value)
+{
+	if (value.n)
+		event_put(e, name, value, common_type(value));
+}
+
+static void put_text(struct event *e, struct str name, struct str value)
+{
+	if (value.n)
+		event_put(e, name, value, VALUE_STRING);
+}
+
+/* What a header may be made of at most: whole log lines in messages of relays in messages of relays. */
+#define NESTED_MAX 3
+
+/* Takes a log line out of the message of whoever shipped it; the outermost sender is the relay. */
+static void unwrap(struct event *e, struct envelope *v)
+{
+	struct envelope inner, outer = *v;
+
+	for (int i = 0; i < NESTED_MAX; i++) {
+		if (!syslog_nested_parse(v->body, e->received_ns, &inner))
+			break;
+		if (inner.priority < 0)
+			inner.priority = v->priority;
+		inner.structured = v->structured;
+		*v = inner;
+	}
+	if (v->body.p == outer.body.p)
+		return;
+	put_text(e, STR("relay.host"), outer.host);
+	put_text(e, STR("relay.program"), outer.program);
+}
+
+static void put_envelope(struct event *e, struct envelope *v)
+{
+	bool audit = auditd_recognise(v->program, v->body);
+	struct str node = audit ? auditd_node(v->body) : STR_NONE;
+
+	/* An audit record names the machine and the process it is about; the header, who passed it on. */
+	if (node.n) {
+		put_text(e, STR("relay.host"), v->host);
+		v->host = node;
+	}
+	put_text(e, STR("host"), v->host);
+	put_text(e, STR("program"), v->program);
+	if (!audit)
+		put_part(e, STR("pid"), v->pid);
+	put_text(e, STR("program_path"), v->program_path);
+	put_text(e, STR("pam_module"), v->pam_module);
+	put_text(e, STR("msgid"), v->msgid);
+	if (v->priority >= 0) {
+		put_text(e, STR("facility"), str_of(facilities[v->priority / 8]));
+		put_text(e, STR("severity"), str_of(severities[v->priority % 8]));
+	}
+	syslog5424_put(e, v->structured);
+}
+
+/* What senders leave around a frame: a byte order mark, blanks and NULs. */
+static struct str trim_frame(struct str s)
+{
+	if (str_starts(s, STR("\xef\xbb\xbf")))
+		s = str_skip(s, 3);
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r' || s.p[0] == '\n'))
+		s = str_skip(s, 1);
+	while (s.n && (s.p[s.n - 1] == '\0' || s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\r'))
+		s.n--;
+	return s;
+}
+
+static bool parse_envelope(struct event *e, struct str frame, struct envelope *ret)
+{
+	if (!syslog5424_parse(frame, ret) && !syslog3164_parse(frame, e->received_ns, ret)) {
+		*ret = (struct envelope){.priority = -1, .body = frame};
+		return false;
+	}
+	unwrap(e, ret);
+	e->decoder = ret->decoder;
+	e->time_ns = ret->time_ns;
+	e->message = ret->body;
+	return true;
+}
+
+static const char *decode_body(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
+		if (bodies[i].decode(d, e, v))
+			return bodies[i].name;
+	return NULL;
+}
+
 void event_decode(struct decoder *d, struct event *e, struct str frame)
 {
+	struct str trimmed = trim_frame(frame);
+	struct envelope v;
+
 	e->raw = e->message = frame;
-	if (json_decode(d->json, e, frame)) {
-		e->decoder = "json";
-		time_from_fields(d, e);
-	} else {
-		event_put(e, STR("message"), frame, VALUE_STRING);
+	bool syslog = parse_envelope(e, trimmed, &v);
+	if (syslog || auditd_recognise(STR_NONE, v.body))
+		put_envelope(e, &v);
+	const char *body = decode_body(d, e, &v);
+	if (body)
+		e->decoder = body;
+	/* JSON brings its own members, and its text is in event->raw. */
+	if (!body || strcmp(body, "json") != 0)
+		event_put(e, STR("message"), syslog || body ? v.body : frame, VALUE_STRING);
+	if (!syslog && !body)
 		e->flags |= EVENT_UNDECODED;
-		if (!utf8_valid(frame))
-			e->flags |= EVENT_BAD_UTF8;
-	}
+	/* simdjson has looked at what it decoded. */
+	bool checked = body && !syslog && strcmp(body, "json") == 0;
+	if (!checked && (!utf8_valid(trimmed) || str_find(trimmed, '\0') >= 0))
+		e->flags |= EVENT_BAD_UTF8;
 	if (!e->time_ns)
 		e->flags |= EVENT_NO_TIME;
 }

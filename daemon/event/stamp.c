@@ -99,6 +99,9 @@ static bool year_of(struct str *s, struct parts *p)
 	struct str at = *s;
 	int year = number(&at, 4, 4);
 
+	/* "2001:db8::1" is no year. */
+	if (at.n > 1 && at.p[0] == ':' && !isspace((unsigned char)at.p[1]))
+		return false;
 	if (year < 1970 || (at.n && !isspace((unsigned char)at.p[0]) && at.p[0] != ':'))
 		return false;
 	skip_blanks(&at);

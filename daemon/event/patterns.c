@@ -1,0 +1,265 @@
+/* Matching goes from left to right and takes back what does not lead to the end. That is simple and fast where
+ * patterns begin with a literal, as they nearly all do; the number of steps per message is bounded, since what
+ * stands in a message is the peer's choice.
+ *
+ * Free text (a user name may hold blanks, whoever knocks chooses it) takes the longest run that lets the rest fit:
+ * so a user called "root from 192.0.2.1 port 22" cannot pose as another source address, because the real one comes
+ * last. */
+#include "event/patterns.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+#include "base/net.h"
+
+#define PROGRAM_NAME_MAX 64
+#define ADDRESS_MAX      64
+
+struct match {
+	struct str text;
+	const struct pattern_node *nodes;
+	size_t steps;
+	size_t count;
+	struct {
+		const struct pattern_node *node;
+		struct str value;
+	} captures[PATTERN_CAPTURES_MAX];
+};
+
+static bool fits(struct match *m, size_t node, size_t at);
+
+/* Keeps the value if what comes after it fits. */
+static bool keep(struct match *m, size_t node, size_t from, size_t n, size_t after)
+{
+	size_t count = m->count;
+
+	/* Most tries end at the first byte of the literal behind the capture: look before the leap. */
+	const struct pattern_node *next = &m->nodes[node + 1];
+	if (next->kind == NODE_LITERAL &&
+	    (after >= m->text.n || m->text.p[after] != next->text.p[0]))
+		return false;
+	if (count < PATTERN_CAPTURES_MAX) {
+		m->captures[count].node = &m->nodes[node];
+		m->captures[count].value = str_make(m->text.p + from, n);
+		m->count++;
+	}
+	if (fits(m, node + 1, after))
+		return true;
+	m->count = count;
+	return false;
+}
+
+static bool shortest(struct match *m, size_t node, size_t at, size_t least, size_t most)
+{
+	for (size_t n = least; n <= most; n++)
+		if (keep(m, node, at, n, at + n))
+			return true;
+	return false;
+}
+
+static bool longest(struct match *m, size_t node, size_t at, size_t least, size_t most)
+{
+	for (size_t n = most + 1; n-- > least;)
+		if (keep(m, node, at, n, at + n))
+			return true;
+	return false;
+}
+
+static bool is_host_char(char c)
+{
+	return isalnum((unsigned char)c) || c == '.' || c == ':' || c == '-' || c == '_' ||
+	       c == '%';
+}
+
+static bool fits_address(struct match *m, size_t node, size_t at, size_t most)
+{
+	for (size_t n = most < ADDRESS_MAX ? most : ADDRESS_MAX; n > 1; n--) {
+		struct str s = str_make(m->text.p + at, n);
+		ptrdiff_t scope = str_find(s, '%');
+		if (net_is_address(scope > 0 ? str_head(s, (size_t)scope) : s, NULL) &&
+		    keep(m, node, at, n, at + n))
+			return true;
+	}
+	return false;
+}
+
+static bool fits_quoted(struct match *m, size_t node, size_t at)
+{
+	char open = at < m->text.n ? m->text.p[at] : 0, close = open == '`' ? '\'' : open;
+
+	if (open != '"' && open != '\'' && open != '`')
+		return false;
+	for (size_t n = at + 1; n < m->text.n; n++) {
+		if (m->text.p[n] == '\\' && n + 1 < m->text.n)
+			n++;
+		else if (m->text.p[n] == close)
+			return keep(m, node, at + 1, n - at - 1, n + 1);
+	}
+	return false;
+}
+
+static bool fits_capture(struct match *m, size_t node, size_t at)
+{
+	const struct str s = m->text;
+	size_t n = 0, left = s.n - at;
+
+	switch (m->nodes[node].capture) {
+	case CAPTURE_WORD:
+		while (n < left && !isspace((unsigned char)s.p[at + n]))
+			n++;
+		return shortest(m, node, at, 1, n);
+	case CAPTURE_TEXT:
+	case CAPTURE_AGAIN: return longest(m, node, at, 0, left);
+	case CAPTURE_INT:
+		n = left && s.p[at] == '-';
+		while (n < left && isdigit((unsigned char)s.p[at + n]))
+			n++;
+		return n && isdigit((unsigned char)s.p[at + n - 1]) && keep(m, node, at, n, at + n);
+	case CAPTURE_HOST:
+	case CAPTURE_IP:
+		while (n < left && is_host_char(s.p[at + n]))
+			n++;
+		if (m->nodes[node].capture == CAPTURE_IP)
+			return fits_address(m, node, at, n);
+		return longest(m, node, at, 1, n);
+	case CAPTURE_QUOTED: return fits_quoted(m, node, at);
+	case CAPTURE_REST:
+	case CAPTURE_PAIRS: return keep(m, node, at, left, s.n);
+	default: return false;
+	}
+}
+
+static bool fits(struct match *m, size_t node, size_t at)
+{
+	for (;;) {
+		const struct pattern_node *p = &m->nodes[node];
+		if (m->steps == 0)
+			return false;
+		m->steps--;
+		switch (p->kind) {
+		case NODE_LITERAL:
+			if (!str_starts(str_skip(m->text, at), p->text))
+				return false;
+			at += p->text.n;
+			node++;
+			break;
+		case NODE_OPTION:
+			if (fits(m, node + 1, at))
+				return true;
+			node = p->skip;
+			break;
+		case NODE_CAPTURE: return fits_capture(m, node, at);
+		case NODE_END: return at == m->text.n;
+		}
+	}
+}
+
+static bool is_flag(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!isupper((unsigned char)s.p[i]))
+			return false;
+	return s.n > 0;
+}
+
+static void put_pairs(const struct pattern *p, struct event *e, struct str text)
+{
+	struct pair pair;
+
+	while (pair_next(&text, &pair)) {
+		if (!pair.name.p && is_flag(pair.value))
+			event_put_derived(e, STR("flags"), pair.value, VALUE_STRING);
+		if (!pair.name.p || pair.value.n == 0)
+			continue;
+		struct str name = pair.name;
+		for (size_t i = 0; i < p->rename_count; i++)
+			if (str_eq(p->renames[i].name, pair.name))
+				name = p->renames[i].value;
+		common_add(e, name, pair_value(e, &pair),
+		           pair.quoted ? VALUE_STRING : common_type(pair.value));
+	}
+}
+
+static bool run(const struct patterns *all, const struct program *program, struct event *e,
+                struct str text, bool again);
+
+static void put_match(const struct patterns *all, const struct program *program,
+                      const struct pattern *p, const struct match *m, struct event *e, bool again)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		const struct pattern_node *node = m->captures[i].node;
+		struct str value = m->captures[i].value;
+		if (node->capture == CAPTURE_PAIRS)
+			put_pairs(p, e, value);
+		else if (node->capture == CAPTURE_AGAIN && !again)
+			(void)(run(all, program, e, value, true) ||
+			       (program != &all->any && run(all, &all->any, e, value, true)));
+		else if (node->text.n && node->text.p[0] != '_')
+			common_add(e, node->text, value,
+			           node->capture == CAPTURE_INT ? VALUE_NUMBER : VALUE_STRING);
+	}
+	for (size_t i = 0; i < p->constant_count; i++)
+		event_put_derived(e, p->constants[i].name, p->constants[i].value, VALUE_STRING);
+}
+
+static bool run(const struct patterns *all, const struct program *program, struct event *e,
+                struct str text, bool again)
+{
+	struct match m;
+
+	for (size_t i = 0; i < program->count; i++) {
+		const struct pattern *p = program->items[i];
+		m.text = text;
+		m.nodes = p->nodes;
+		m.steps = PATTERN_STEPS_MAX;
+		m.count = 0;
+		if (!fits(&m, 0, 0))
+			continue;
+		put_match(all, program, p, &m, e, again);
+		return true;
+	}
+	return false;
+}
+
+static const struct program *lookup(const struct patterns *p, struct str name)
+{
+	char lower[PROGRAM_NAME_MAX];
+
+	if (name.n == 0 || name.n > sizeof(lower))
+		return NULL;
+	for (size_t i = 0; i < name.n; i++)
+		lower[i] = (char)tolower((unsigned char)name.p[i]);
+	return map_get(&p->programs, str_make(lower, name.n));
+}
+
+/* By its whole name; "postfix/smtpd" also as smtpd and as postfix; "syslogd 1.4.1" as syslogd; Cisco's
+ * "%ASA-6-302013" as %asa. */
+static const struct program *program_of(const struct patterns *p, struct str name)
+{
+	const struct program *found = lookup(p, name);
+	size_t slash = name.n;
+
+	if (found || name.n == 0)
+		return found;
+	while (slash > 0 && name.p[slash - 1] != '/')
+		slash--;
+	if (slash > 0 && (found = lookup(p, str_skip(name, slash))))
+		return found;
+	for (const char *c = name.p[0] == '%' ? "-" : "/ "; *c; c++) {
+		ptrdiff_t at = str_find(name, *c);
+		if (at > 0 && (found = lookup(p, str_head(name, (size_t)at))))
+			return found;
+	}
+	return NULL;
+}
+
+bool patterns_decode(const struct patterns *p, struct event *e, struct str program, struct str body)
+{
+	const struct program *own = program_of(p, program);
+
+	while (body.n && isspace((unsigned char)body.p[body.n - 1]))
+		body.n--;
+	if (own && run(p, own, e, body, false))
+		return true;
+	return run(p, &p->any, e, body, false);
+}
