@@ -1,8 +1,8 @@
 /* Log sources of one event. This runs for every event that comes in, so it is built around one hash look-up per
- * field: the look-up says what the field is renamed to, which second names it has, and which sources are worth a
- * look because of the field or of its value. A source is looked at only when the rarest thing its condition
- * needs (logsource_load.c picks it) is there; of the shipped table of some 250 sources that leaves a handful per
- * event, whose conditions are then evaluated as written.
+ * field: the look-up says what the field is renamed to, which second names it has, and which jobs (derived fields and sources)
+ * are worth a look because of the field or of its value. A job is looked at only when the rarest thing its condition
+ * needs (logsource_index.c picks it) is there; of the shipped file's 300 jobs that leaves a handful per event,
+ * whose conditions are then evaluated as written.
  *
  * Order: names first (rename, then second names, then derived fields in the file's order), conditions after, so
  * that a condition may use any name of a field. */
@@ -26,7 +26,7 @@ struct look {
 	size_t seen_count;
 	uint16_t first[LOGSOURCE_NAMES_MAX]; /* by slot: the first field of that name */
 	uint16_t seen[LOGSOURCE_NAMES_MAX];  /* slots in order of appearance */
-	uint64_t candidates[LOGSOURCES_MAX / 64];
+	uint64_t jobs[LOGSOURCE_JOBS / 64];  /* worth a look */
 };
 
 static void mark(uint64_t *bits, size_t i)
@@ -34,7 +34,7 @@ static void mark(uint64_t *bits, size_t i)
 	bits[i / 64] |= (uint64_t)1 << (i % 64);
 }
 
-/* Field `at` carries name `slot`: remembers it and the sources that it makes worth a look. */
+/* Field `at` carries name `slot`: remembers it and the jobs that it makes worth a look. */
 static void look_note(struct look *k, size_t at, uint16_t slot)
 {
 	const struct field *f = &k->e->fields[at];
@@ -46,14 +46,13 @@ static void look_note(struct look *k, size_t at, uint16_t slot)
 		k->first[slot] = (uint16_t)at;
 		k->seen[k->seen_count++] = slot;
 		for (size_t i = 0; i < n->present_count; i++)
-			mark(k->candidates, n->present[i]);
+			mark(k->jobs, n->present[i]);
 	}
 	if (!n->values || f->value.n > n->longest)
 		return;
-	const struct value_sources *v =
-		logsource_value(n, f->value, logsource_value_hash(f->value));
+	const struct value_jobs *v = logsource_value(n, f->value, logsource_value_hash(f->value));
 	for (size_t i = 0; i < v->count; i++)
-		mark(k->candidates, v->sources[i]);
+		mark(k->jobs, v->jobs[i]);
 }
 
 static bool look_has(const struct look *k, uint16_t slot)
@@ -321,28 +320,40 @@ static bool as_address(struct look *k, struct str *value)
 	return value->p != NULL;
 }
 
+static void derive(struct look *k, const struct derive *d)
+{
+	if (look_has(k, d->slot) || (d->when && !when_holds(k, d->when)))
+		return;
+	for (size_t i = 0; i < d->from_count; i++) {
+		struct str value;
+		if (!candidate_value(k, &d->from[i], &value) || skipped(d, value) ||
+		    (d->address && !as_address(k, &value)))
+			continue;
+		look_derive(k, d->slot, value, VALUE_STRING);
+		return;
+	}
+}
+
+/* In the file's order; a derived field may make later ones worth a look, which are then still to come. */
 static void add_derived(struct look *k)
 {
-	for (size_t i = 0; i < k->l->derive_count; i++) {
-		const struct derive *d = &k->l->derives[i];
-		if (look_has(k, d->slot) || (d->when && !when_holds(k, d->when)))
-			continue;
-		for (size_t j = 0; j < d->from_count; j++) {
-			struct str value;
-			if (!candidate_value(k, &d->from[j], &value) || skipped(d, value) ||
-			    (d->address && !as_address(k, &value)))
-				continue;
-			look_derive(k, d->slot, value, VALUE_STRING);
-			break;
+	for (size_t word = 0; word * 64 < k->l->derive_count; word++) {
+		uint64_t done = 0, bits;
+		while ((bits = (k->jobs[word] | k->l->always[word]) & ~done) != 0) {
+			size_t bit = (size_t)__builtin_ctzll(bits);
+			done |= ((uint64_t)2 << bit) - 1;
+			derive(k, &k->l->derives[word * 64 + bit]);
 		}
 	}
 }
 
 static void add_entries(const struct look *k, struct logsource_set *ret)
 {
-	for (size_t word = 0; word < (k->l->source_count + 63) / 64; word++) {
-		uint64_t bits = k->candidates[word] | k->l->always[word];
-		for (; bits; bits &= bits - 1) {
+	const uint64_t *jobs = k->jobs + LOGSOURCE_DERIVES_MAX / 64,
+		       *always = k->l->always + LOGSOURCE_DERIVES_MAX / 64;
+
+	for (size_t word = 0; word * 64 < k->l->source_count; word++) {
+		for (uint64_t bits = jobs[word] | always[word]; bits; bits &= bits - 1) {
 			const struct source *s =
 				&k->l->sources[word * 64 + (size_t)__builtin_ctzll(bits)];
 			if (!when_holds(k, s->when))
@@ -361,7 +372,7 @@ void logsources_classify(const struct logsources *l, struct event *e, struct log
 	k.l = l;
 	k.e = e;
 	k.seen_count = 0;
-	memset(k.candidates, 0, sizeof(k.candidates));
+	memset(k.jobs, 0, sizeof(k.jobs));
 	memset(k.first, 0xff, l->name_count * sizeof(k.first[0]));
 	*ret = (struct logsource_set){0};
 	rename_fields(&k);

@@ -1,5 +1,5 @@
-/* The last step of loading: the hash index over the names, and for each source the fields and values that its
- * condition cannot do without, its triggers. A source is looked at only for events that have one of them.
+/* The last step of loading: the hash index over the names, and for each job (a source or a derived field) the fields
+ * and values that its condition cannot do without, its triggers. A job is looked at only for events that have one.
  *
  * Of a condition of several parts the part that selects best is taken: the one whose values the fewest conditions
  * mention (of "Channel: Sysmon" and "EventID: 255" that is the second). Alternatives need the triggers of each. */
@@ -50,7 +50,7 @@ static void mention_values(struct field_name *n, const struct when *w)
 	}
 	for (size_t i = 0; i < w->value_count; i++) {
 		uint32_t hash = logsource_value_hash(w->values[i]);
-		struct value_sources *v = logsource_value(n, w->values[i], hash);
+		struct value_jobs *v = logsource_value(n, w->values[i], hash);
 		v->text = w->values[i];
 		v->hash = hash;
 		v->mentions++;
@@ -121,7 +121,7 @@ static void add_number(uint16_t **list, size_t *count, size_t *cap, uint16_t num
 	(*list)[(*count)++] = number;
 }
 
-/* Hangs source `number` on the triggers of `w`, whose cost is less than ALWAYS_COST. */
+/* Hangs job `number` on the triggers of `w`, whose cost is less than ALWAYS_COST. */
 static void hang(struct logsources *l, const struct when *w, uint16_t number)
 {
 	if (w->kind == WHEN_ALL) {
@@ -136,23 +136,61 @@ static void hang(struct logsources *l, const struct when *w, uint16_t number)
 	if (w->test != FIELD_EQUALS)
 		add_number(&n->present, &n->present_count, &n->present_cap, number);
 	for (size_t i = 0; w->test == FIELD_EQUALS && i < w->value_count; i++) {
-		struct value_sources *v =
+		struct value_jobs *v =
 			logsource_value(n, w->values[i], logsource_value_hash(w->values[i]));
-		add_number(&v->sources, &v->count, &v->cap, number);
+		add_number(&v->jobs, &v->count, &v->cap, number);
+	}
+}
+
+static void set_always(struct logsources *l, size_t job)
+{
+	l->always[job / 64] |= (uint64_t)1 << (job % 64);
+}
+
+static void hang_when(struct logsources *l, const struct when *w, size_t job)
+{
+	if (cost_of(l, w) == ALWAYS_COST)
+		set_always(l, job);
+	else
+		hang(l, w, (uint16_t)job);
+}
+
+/* A derived field without a condition needs a field that one of its templates begins with. */
+static void hang_templates(struct logsources *l, const struct derive *d, size_t job)
+{
+	for (size_t i = 0; i < d->from_count; i++) {
+		const struct candidate *c = &d->from[i];
+		size_t first = 0;
+		while (first < c->count && c->parts[first].kind == PART_TEXT)
+			first++;
+		if (first == c->count) {
+			set_always(l, job);
+			continue;
+		}
+		struct field_name *n = &l->names[c->parts[first].slot];
+		add_number(&n->present, &n->present_count, &n->present_cap, (uint16_t)job);
 	}
 }
 
 void logsources_index(struct logsources *l)
 {
 	index_names(l);
+	for (size_t i = 0; i < l->derive_count; i++)
+		if (l->derives[i].when)
+			each_equals(l, l->derives[i].when, count_values);
 	for (size_t i = 0; i < l->source_count; i++)
 		each_equals(l, l->sources[i].when, count_values);
+	for (size_t i = 0; i < l->derive_count; i++)
+		if (l->derives[i].when)
+			each_equals(l, l->derives[i].when, mention_values);
 	for (size_t i = 0; i < l->source_count; i++)
 		each_equals(l, l->sources[i].when, mention_values);
-	for (size_t i = 0; i < l->source_count; i++) {
-		if (cost_of(l, l->sources[i].when) == ALWAYS_COST)
-			l->always[i / 64] |= (uint64_t)1 << (i % 64);
+	for (size_t i = 0; i < l->derive_count; i++) {
+		if (l->derives[i].when)
+			hang_when(l, l->derives[i].when, i);
 		else
-			hang(l, l->sources[i].when, (uint16_t)i);
+			hang_templates(l, &l->derives[i], i);
 	}
+	for (size_t i = 0; i < l->source_count; i++)
+		hang_when(l, l->sources[i].when, LOGSOURCE_DERIVES_MAX + i);
 }

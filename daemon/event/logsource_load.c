@@ -478,6 +478,10 @@ static void load_derive(struct loader *x, const struct yaml_node *node)
 		FAIL(x, node, "'derive' must be a list, not %s", yaml_kind_name(node));
 		return;
 	}
+	if (node->count > LOGSOURCE_DERIVES_MAX) {
+		FAIL(x, node, "more than %d derived fields in one file", LOGSOURCE_DERIVES_MAX);
+		return;
+	}
 	x->l->derives = keep(x, sizeof(struct derive) * node->count);
 	for (size_t i = 0; i < node->count; i++)
 		if (derive_parse(x, node->items[i], &x->l->derives[x->l->derive_count]))
@@ -609,7 +613,7 @@ void logsources_free(struct logsources *l)
 	for (size_t i = 0; i < l->name_count; i++) {
 		struct field_name *n = &l->names[i];
 		for (size_t j = 0; j < n->value_size; j++)
-			free(n->values[j].sources);
+			free(n->values[j].jobs);
 		free(n->values);
 		free(n->present);
 	}

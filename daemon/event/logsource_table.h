@@ -12,9 +12,12 @@
 
 #define LOGSOURCE_NAMES_MAX                                                                        \
 	2048 /* field names in the file: an array of them is on the stack per event */
-#define LOGSOURCE_WHEN_DEPTH 8  /* nested `any` and `not` */
-#define LOGSOURCE_PARTS_MAX  16 /* pieces of one template */
-#define LOGSOURCE_NO_SLOT    UINT16_MAX
+#define LOGSOURCE_DERIVES_MAX 512 /* derived fields in the file */
+#define LOGSOURCE_WHEN_DEPTH  8   /* nested `any` and `not` */
+#define LOGSOURCE_PARTS_MAX   16  /* pieces of one template */
+#define LOGSOURCE_NO_SLOT     UINT16_MAX
+/* What may be to do for an event, a bit each: derived fields first, sources after. */
+#define LOGSOURCE_JOBS (LOGSOURCE_DERIVES_MAX + LOGSOURCES_MAX)
 
 enum when_kind {
 	WHEN_ALL,
@@ -38,12 +41,12 @@ struct when {
 	size_t value_count;
 };
 
-/* Sources worth a look once a field has this value. */
-struct value_sources {
+/* Jobs worth a look once a field has this value. */
+struct value_jobs {
 	struct str text; /* as in the file; p == NULL: free place of the table */
 	uint32_t hash;
 	uint32_t mentions; /* conditions that name this value: the fewer, the better it selects */
-	uint16_t *sources;
+	uint16_t *jobs;
 	size_t count, cap;
 };
 
@@ -53,11 +56,11 @@ struct field_name {
 	uint16_t rename;  /* slot of the name it gets, or LOGSOURCE_NO_SLOT */
 	uint16_t *second; /* slots of its second names */
 	size_t second_count;
-	struct value_sources *values; /* open addressing; NULL: no condition compares it */
-	size_t value_size;            /* power of two */
+	struct value_jobs *values; /* open addressing; NULL: no condition compares it */
+	size_t value_size;         /* power of two */
 	size_t value_count;
 	size_t longest;    /* bytes of the longest value in the table */
-	uint16_t *present; /* sources worth a look as soon as the field is there */
+	uint16_t *present; /* jobs worth a look as soon as the field is there */
 	size_t present_count, present_cap;
 };
 
@@ -120,7 +123,7 @@ struct logsources {
 	size_t derive_count;
 	struct source *sources;
 	size_t source_count, source_cap;
-	uint64_t always[LOGSOURCES_MAX / 64]; /* sources that no field's presence can rule out */
+	uint64_t always[LOGSOURCE_JOBS / 64]; /* jobs that no field's absence can rule out */
 	struct entry *entries;
 	size_t entry_count, entry_cap;
 };
@@ -155,8 +158,8 @@ static inline uint16_t logsource_slot(const struct logsources *l, struct str nam
 }
 
 /* The place of `text` in the name's value table: the value itself or a free one. */
-static inline struct value_sources *logsource_value(const struct field_name *n, struct str text,
-                                                    uint32_t hash)
+static inline struct value_jobs *logsource_value(const struct field_name *n, struct str text,
+                                                 uint32_t hash)
 {
 	size_t i = hash & (n->value_size - 1);
 
