@@ -11,9 +11,15 @@ struct matcher;
 struct matcher *matcher_new(const struct ruleset *rules);
 void matcher_free(struct matcher *m);
 
-/* Tries the rules for which the event's log sources fit. *ret_hits: the rules that hold, in the set's order,
+/* Tries the rules for which the event's log sources fit (`sources` NULL, or a set loaded without a log-source
+ * table: all of them). *ret_hits: the rules that hold, in the set's order,
  * valid until the next call. Returns how many. */
 size_t matcher_run(struct matcher *m, const struct event *e, const struct logsource_set *sources,
                    const struct rule *const **ret_hits);
+
+/* How many tests so far were cut short by a bound: a regular expression that took too many steps or a value too long
+ * for one (sigma/regex.h), or a value for which there was no room to fold. Such a test counts as not holding, or in the
+ * last case as case-sensitive. */
+uint64_t matcher_limited(const struct matcher *m);
 
 #endif

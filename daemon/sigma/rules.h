@@ -5,9 +5,12 @@
 
 #include "base/arena.h"
 #include "base/diag.h"
+#include "base/map.h"
 #include "event/event.h"
 #include "event/logsource.h"
 #include "ledger.pb-c.h"
+#include "sigma/placeholders.h"
+#include "sigma/selection.h"
 
 struct condition; /* sigma/condition.h: the parsed condition over the rule's selections */
 
@@ -38,8 +41,19 @@ struct ruleset {
 	size_t count;
 	Isod__V1__Correlation **correlations; /* references resolved to ids; in the arena */
 	size_t correlation_count;
+	size_t filters; /* filter documents, already worked into the conditions of their rules */
 	size_t files;
+	bool routed; /* loaded with a log-source table: `sources` and `unmapped` of the rules count */
+	struct regexes regexes;
+	struct map *index; /* id in lower case → rule */
 };
+
+struct ruleset_options {
+	const struct logsources *logsources;     /* NULL: every rule is tried on every event */
+	const struct placeholders *placeholders; /* for `expand`; NULL: none are known */
+};
+
+#define CORRELATION_CHAIN_MAX 8 /* correlations of correlations */
 
 /* Loads every *.yml and *.yaml under the paths (files or folders). All errors are collected in `diags`; rules
  * that are good are in *ret all the same, so that a check can count them; the daemon refuses a set when
@@ -47,9 +61,12 @@ struct ruleset {
  * 0 with *ret (ruleset_free); -errno only when a path cannot be listed (also in `diags`). */
 int ruleset_load(const char *const *paths, size_t count, const struct logsources *logsources,
                  struct diags *diags, struct ruleset **ret);
+/* The same with everything that can be given. */
+int ruleset_load_with(const char *const *paths, size_t count, const struct ruleset_options *options,
+                      struct diags *diags, struct ruleset **ret);
 void ruleset_free(struct ruleset *r);
 
-/* The rule with that id, or NULL. */
+/* The rule with that id (UUIDs in any case), or NULL. */
 const struct rule *ruleset_find(const struct ruleset *r, struct str id);
 
 #endif
