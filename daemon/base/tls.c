@@ -457,6 +457,15 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n)
 	return (ssize_t)written;
 }
 
+int tls_shutdown(struct tls *t)
+{
+	if (t->failed)
+		return t->failed;
+	begin(t);
+	int got = SSL_shutdown(t->ssl);
+	return got < 0 ? outcome(t, got, errno) : 0;
+}
+
 short tls_wants(const struct tls *t)
 {
 	return t->wants;

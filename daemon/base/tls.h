@@ -51,6 +51,9 @@ void tls_free(struct tls *t);
 int tls_handshake(struct tls *t);
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);
+/* Sends close_notify: nothing more can be written, but reading goes on until the peer's own end (-EPIPE) or the alert
+ * that tells what it did not like. 0, -EAGAIN or as above. */
+int tls_shutdown(struct tls *t);
 /* EV_READ or EV_WRITE (libevent's bits): what the last -EAGAIN waits for. */
 short tls_wants(const struct tls *t);
 /* What went wrong, in words, terminated; "" if nothing. Valid until the next call on `t`. */
