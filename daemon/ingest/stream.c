@@ -372,13 +372,13 @@ static bool admit(struct port *p, int fd, const struct sockaddr_storage *peer)
 	if (atomic_fetch_add(&w->shared->connections, 1) < max)
 		return true;
 	atomic_fetch_sub(&w->shared->connections, 1);
-	close(fd);
 	count_add(&p->counts->refused, 1);
 	snprintf(reason, sizeof(reason), "%llu connections are open (connections_max)",
 	         (unsigned long long)max);
 	log_warning("listener %s: connection from %s refused: %s", p->listener->config->name,
 	            net_text((const struct sockaddr *)peer, text), reason);
 	worker_report(w, "connection_refused", p->listener, (const struct sockaddr *)peer, reason);
+	close(fd);
 	return false;
 }
 
