@@ -49,6 +49,24 @@ void diag_add(struct diags *d, enum diag_severity severity, const char *file, in
 	};
 }
 
+static int by_place(const void *left, const void *right)
+{
+	const struct diag *a = left, *b = right;
+	int r = strcmp(a->file, b->file);
+
+	if (r == 0)
+		r = (a->line > b->line) - (a->line < b->line);
+	if (r == 0)
+		r = (a->column > b->column) - (a->column < b->column);
+	return r ? r : strcmp(a->text, b->text);
+}
+
+void diags_sort(struct diags *d, size_t from)
+{
+	if (from < d->count)
+		qsort(d->items + from, d->count - from, sizeof(*d->items), by_place);
+}
+
 /* The text may quote what stands in the file, so it is escaped like all that goes to a terminal. */
 char *diag_format(const struct diag *d, char *out, size_t size)
 {

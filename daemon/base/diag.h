@@ -27,6 +27,8 @@ void diags_init(struct diags *d);
 void diags_release(struct diags *d);
 void diag_add(struct diags *d, enum diag_severity severity, const char *file, int line, int column,
               const char *format, ...) __attribute__((format(printf, 6, 7)));
+/* Puts those from index `from` on into the order of file, line and column. */
+void diags_sort(struct diags *d, size_t from);
 /* One line into `out` (terminated, cut to fit). Returns `out`. */
 char *diag_format(const struct diag *d, char *out, size_t size);
 

@@ -1,0 +1,678 @@
+/* The options of isod.yaml. A new option is one line here, one in conf/isod.yaml and a member of struct config. */
+#include "config/config_parts.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/net.h"
+#include "base/path.h"
+
+const struct option_word config_levels[] = {
+	{"informational", ISOD__V1__LEVEL__LEVEL_INFORMATIONAL},
+	{"low", ISOD__V1__LEVEL__LEVEL_LOW},
+	{"medium", ISOD__V1__LEVEL__LEVEL_MEDIUM},
+	{"high", ISOD__V1__LEVEL__LEVEL_HIGH},
+	{"critical", ISOD__V1__LEVEL__LEVEL_CRITICAL},
+	{0},
+};
+
+/* ---- listeners ---- */
+
+static const struct option_word listener_kinds[] = {
+	{"tls", LISTENER_TLS},
+	{"tcp", LISTENER_TCP},
+	{"udp", LISTENER_UDP},
+	{"unix", LISTENER_UNIX},
+	{0},
+};
+
+static const struct option_word peer_checks[] = {
+	{"none", TLS_PEER_NONE},
+	{"optional", TLS_PEER_OPTIONAL},
+	{"required", TLS_PEER_REQUIRED},
+	{0},
+};
+
+#define AT(member) .offset = offsetof(struct listener_config, member)
+static const struct option listener_options[] = {
+	{.name = "name",
+         .type = OPTION_TEXT,
+         .flags = OPTION_REQUIRED,
+         AT(name),
+         .help = "unique; the first part of every source, NAME/PEER"},
+	{.name = "kind",
+         .type = OPTION_CHOICE,
+         .flags = OPTION_REQUIRED,
+         AT(kind),
+         .words = listener_kinds,
+         .help = "syslog over TLS (RFC 5425), TCP (RFC 6587), UDP (RFC 5426) or a unix datagram "
+                 "socket"},
+	{.name = "address",
+         .type = OPTION_TEXT,
+         .flags = OPTION_REQUIRED,
+         AT(address),
+         .help = "HOST:PORT with a numeric host or * for all, or the path of the unix socket"},
+	{.name = "certificate",
+         .type = OPTION_PATH,
+         AT(certificate),
+         .help = "tls: PEM file with the server's certificate and its chain"},
+	{.name = "key", .type = OPTION_PATH, AT(key), .help = "tls: PEM file with its key"},
+	{.name = "ca",
+         .type = OPTION_PATH,
+         AT(ca),
+         .help = "tls: PEM file with the CAs that client certificates are verified against"},
+	{.name = "peers",
+         .type = OPTION_CHOICE,
+         AT(peers),
+         .fallback = "none",
+         .words = peer_checks,
+         .help = "tls: whether clients must show a certificate"},
+	{.name = "mode",
+         .type = OPTION_MODE,
+         AT(mode),
+         .fallback = "0666",
+         .max = "0777",
+         .help = "unix: permissions of the socket"},
+};
+#undef AT
+
+static bool is_tls_option(const char *name)
+{
+	return strcmp(name, "certificate") == 0 || strcmp(name, "key") == 0 ||
+	       strcmp(name, "ca") == 0 || strcmp(name, "peers") == 0;
+}
+
+/* An option that would be without effect is a mistake worth telling. */
+static void check_fitting_options(struct option_reader *r, const struct listener_config *l,
+                                  const struct yaml_node *node)
+{
+	for (size_t i = 0; i < ARRAY_LEN(listener_options); i++) {
+		const char *name = listener_options[i].name;
+		if (!option_given(node, name))
+			continue;
+		if (is_tls_option(name) && l->kind != LISTENER_TLS)
+			option_error(r, option_at(node, NULL, name),
+			             "`%s` is for listeners of kind tls only", name);
+		if (strcmp(name, "mode") == 0 && l->kind != LISTENER_UNIX)
+			option_error(r, option_at(node, NULL, name),
+			             "`mode` is for listeners of kind unix only");
+	}
+}
+
+static void check_socket_path(struct option_reader *r, const struct yaml_node *at, char **path)
+{
+	char *full = path_beside(r->file, *path);
+
+	free(*path);
+	*path = full;
+	if (strlen(full) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		option_error(r, at, "a socket's path has at most %zu bytes, this one has %zu",
+		             sizeof(((struct sockaddr_un *)0)->sun_path) - 1, strlen(full));
+}
+
+static void check_address(struct option_reader *r, const struct yaml_node *at, const char *address)
+{
+	struct sockaddr_storage sa;
+	socklen_t length;
+
+	if (net_parse(str_of(address), &sa, &length) < 0)
+		option_error(r, at,
+		             "`address` must be HOST:PORT with a numeric host, like 192.0.2.1:514, "
+		             "[2001:db8::1]:514 or *:514, not \"%.100s\"",
+		             address);
+}
+
+/* Loads the files as the listener will, so that `isod --check` finds what would stop the start. */
+static void check_tls_files(struct option_reader *r, const struct yaml_node *node,
+                            const struct tls_settings *s)
+{
+	size_t errors = r->diags->errors;
+	struct tls_context *c;
+	char error[512];
+
+	config_check_file(r, option_at(node, NULL, "certificate"), s->certificate);
+	config_check_file(r, option_at(node, NULL, "key"), s->key);
+	config_check_file(r, option_at(node, NULL, "ca"), s->ca);
+	if (r->diags->errors > errors)
+		return;
+	if (tls_context_new(true, s, &c, error, sizeof(error)) < 0)
+		option_error(r, option_at(node, NULL, "certificate"), "%s", error);
+	else
+		tls_context_unref(c);
+}
+
+static void check_tls_listener(struct option_reader *r, const struct listener_config *l,
+                               const struct yaml_node *node)
+{
+	size_t errors = r->diags->errors;
+
+	if (!l->certificate)
+		option_error(r, node, "a tls listener needs `certificate`");
+	if (!l->key)
+		option_error(r, node, "a tls listener needs `key`");
+	if (l->peers != TLS_PEER_NONE && !l->ca)
+		option_error(r, option_at(node, NULL, "peers"),
+		             "client certificates need a `ca` to be verified against");
+	if (r->diags->errors == errors)
+		check_tls_files(r, node,
+		                &(struct tls_settings){.certificate = l->certificate,
+		                                       .key = l->key,
+		                                       .ca = l->ca,
+		                                       .peers = (enum tls_peer_check)l->peers});
+}
+
+static void check_listener(struct option_reader *r, void *item, const struct yaml_node *node)
+{
+	struct listener_config *l = item;
+
+	config_check_name(r, option_at(node, NULL, "name"), "a listener", l->name);
+	check_fitting_options(r, l, node);
+	if (l->kind == LISTENER_UNIX)
+		check_socket_path(r, option_at(node, NULL, "address"), &l->address);
+	else
+		check_address(r, option_at(node, NULL, "address"), l->address);
+	if (l->kind == LISTENER_TLS)
+		check_tls_listener(r, l, node);
+}
+
+static const struct option_set listener_set = {
+	.what = "a listener",
+	.options = listener_options,
+	.count = ARRAY_LEN(listener_options),
+	.item_size = sizeof(struct listener_config),
+	.check = check_listener,
+};
+
+/* ---- roles of the API ---- */
+
+static const struct option_word roles[] = {
+	{"viewer", ISOD__V1__ROLE__ROLE_VIEWER},
+	{"responder", ISOD__V1__ROLE__ROLE_RESPONDER},
+	{"admin", ISOD__V1__ROLE__ROLE_ADMIN},
+	{0},
+};
+
+#define AT(member) .offset = offsetof(struct role_config, member)
+static const struct option role_options[] = {
+	{.name = "user",
+         .type = OPTION_TEXT,
+         AT(user),
+         .help = "user name or uid of the unix socket's peer"},
+	{.name = "group",
+         .type = OPTION_TEXT,
+         AT(group),
+         .help = "group name or gid of the unix socket's peer"},
+	{.name = "certificate",
+         .type = OPTION_TEXT,
+         AT(certificate),
+         .help = "common name of a TLS peer's certificate"},
+	{.name = "role",
+         .type = OPTION_CHOICE,
+         .flags = OPTION_REQUIRED,
+         AT(role),
+         .words = roles,
+         .help = "what it may do: look, acknowledge and close, or everything"},
+};
+#undef AT
+
+static void check_role(struct option_reader *r, void *item, const struct yaml_node *node)
+{
+	const struct role_config *c = item;
+
+	if (!!c->user + !!c->group + !!c->certificate != 1)
+		option_error(r, node,
+		             "a role is for exactly one of `user`, `group` and "
+		             "`certificate`");
+}
+
+static const struct option_set role_set = {
+	.what = "a role",
+	.options = role_options,
+	.count = ARRAY_LEN(role_options),
+	.item_size = sizeof(struct role_config),
+	.check = check_role,
+};
+
+/* ---- assets ---- */
+
+static const struct option_word entity_kinds[] = {
+	{"user", ISOD__V1__ENTITY_KIND__ENTITY_USER},
+	{"host", ISOD__V1__ENTITY_KIND__ENTITY_HOST},
+	{"address", ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS},
+	{0},
+};
+
+#define AT(member) .offset = offsetof(struct asset_item, member)
+static const struct option asset_options[] = {
+	{.name = "kind",
+         .type = OPTION_CHOICE,
+         .flags = OPTION_REQUIRED,
+         AT(kind),
+         .words = entity_kinds,
+         .help = "what it is"},
+	{.name = "name",
+         .type = OPTION_TEXT,
+         .flags = OPTION_REQUIRED,
+         AT(name),
+         .help = "its name; a * at the end stands for any rest"},
+	{.name = "weight",
+         .type = OPTION_NUMBER32,
+         .flags = OPTION_REQUIRED,
+         AT(weight),
+         .min = "0",
+         .max = "1000",
+         .help = "per cent: 100 is neutral, 200 makes every match count twice"},
+};
+#undef AT
+
+static const struct option_set asset_set = {
+	.what = "an asset",
+	.options = asset_options,
+	.count = ARRAY_LEN(asset_options),
+	.item_size = sizeof(struct asset_item),
+};
+
+/* ---- the file ---- */
+
+static const struct option_word log_targets[] = {
+	{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {0}};
+
+static const struct option_word log_levels[] = {
+	{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+	{"info", LOG_INFO}, {"debug", LOG_DEBUG},     {0},
+};
+
+static const struct option_word redis_modes[] = {
+	{"embedded", REDIS_EMBEDDED}, {"external", REDIS_EXTERNAL}, {"off", REDIS_OFF}, {0}};
+
+static const struct option_word automatic[] = {{"auto", 0}, {0}};
+
+#define AT(member) .offset = offsetof(struct config, member)
+static const struct option options[] = {
+	{.name = "node",
+         .type = OPTION_TEXT,
+         AT(node),
+         .help = "this instance's name; none: the host name"},
+	{.name = "state_dir",
+         .type = OPTION_TEXT,
+         AT(state_dir),
+         .fallback = "/var/lib/isod",
+         .help = "ledger, evidence, sockets and the embedded Redis live here"},
+	{.name = "plugin_dir",
+         .type = OPTION_TEXT,
+         AT(plugin_dir),
+         .fallback = "/usr/lib/isod/plugins",
+         .help = "where escalation plugins are looked for"},
+	{.name = "workers",
+         .type = OPTION_NUMBER,
+         AT(workers),
+         .fallback = "auto",
+         .min = "1",
+         .max = "256",
+         .words = automatic,
+         .help = "threads that take in and detect; auto: one per core"},
+	{.name = "rules",
+         .type = OPTION_PATHS,
+         AT(rules),
+         .count = offsetof(struct config, rule_count),
+         .fallback = "rules",
+         .help = "files and folders of Sigma rules"},
+	{.name = "logsources",
+         .type = OPTION_PATH,
+         AT(logsources),
+         .fallback = "logsources.yaml",
+         .help = "which events belong to which Sigma log source"},
+	{.name = "patterns",
+         .type = OPTION_PATH,
+         AT(patterns),
+         .fallback = "patterns.yaml",
+         .help = "how the messages of common programs are taken apart"},
+	{.name = "escalation",
+         .type = OPTION_PATH,
+         .flags = OPTION_NULLABLE,
+         AT(escalation),
+         .fallback = "escalation.yaml",
+         .help = "who is told about incidents; ~: nobody; when not given, it need not exist"},
+
+	{.section = "log",
+         .name = "target",
+         .type = OPTION_CHOICE,
+         AT(log_target),
+         .fallback = "stderr",
+         .words = log_targets,
+         .help = "where isod's own messages go"},
+	{.section = "log",
+         .name = "level",
+         .type = OPTION_CHOICE,
+         AT(log_level),
+         .fallback = "info",
+         .words = log_levels,
+         .help = "the least important ones that are shown"},
+
+	{.section = "limits",
+         .name = "frame_max",
+         .type = OPTION_SIZE,
+         AT(frame_max),
+         .fallback = "64KiB",
+         .min = "1KiB",
+         .max = "1MiB",
+         .help = "bytes of one message; a longer one is cut, kept, marked and counted"},
+	{.section = "limits",
+         .name = "connections_max",
+         .type = OPTION_NUMBER,
+         AT(connections_max),
+         .fallback = "4096",
+         .min = "1",
+         .max = "1000000",
+         .help = "connections of senders at one time"},
+	{.section = "limits",
+         .name = "idle_timeout",
+         .type = OPTION_DURATION,
+         AT(idle_timeout_ns),
+         .fallback = "1d",
+         .min = "1s",
+         .max = "1y",
+         .help = "a sender that is silent for so long is disconnected"},
+	{.section = "limits",
+         .name = "handshake_timeout",
+         .type = OPTION_DURATION,
+         AT(handshake_timeout_ns),
+         .fallback = "10s",
+         .min = "100ms",
+         .max = "5m",
+         .help = "a TLS handshake that takes longer is given up"},
+
+	{.name = "listeners",
+         .type = OPTION_ITEMS,
+         AT(listeners),
+         .count = offsetof(struct config, listener_count),
+         .items = &listener_set,
+         .help = "where messages come in"},
+
+	{.section = "evidence",
+         .name = "segment_size",
+         .type = OPTION_SIZE,
+         AT(evidence_segment_bytes),
+         .fallback = "64MiB",
+         .min = "64KiB",
+         .max = "64GiB",
+         .help = "a new file is begun past this size"},
+	{.section = "evidence",
+         .name = "sync_interval",
+         .type = OPTION_DURATION,
+         AT(evidence_sync_ns),
+         .fallback = "200ms",
+         .min = "1ms",
+         .max = "1m",
+         .help = "at most so long from arrival until it survives a power cut"},
+
+	{.section = "ledger",
+         .name = "segment_size",
+         .type = OPTION_SIZE,
+         AT(ledger_segment_bytes),
+         .fallback = "64MiB",
+         .min = "64KiB",
+         .max = "64GiB",
+         .help = "a new file is begun past this size"},
+	{.section = "ledger",
+         .name = "tally_interval",
+         .type = OPTION_DURATION,
+         AT(tally_interval_ns),
+         .fallback = "1s",
+         .min = "10ms",
+         .max = "1m",
+         .help = "how often the ledger learns how far was counted"},
+
+	{.section = "incidents",
+         .name = "window",
+         .type = OPTION_DURATION,
+         AT(incident_window_ns),
+         .fallback = "1h",
+         .min = "1s",
+         .max = "30d",
+         .help = "a match joins an open incident that changed within this time"},
+	{.section = "incidents",
+         .name = "open_level",
+         .type = OPTION_CHOICE,
+         AT(incident_open_level),
+         .fallback = "medium",
+         .words = config_levels,
+         .help = "matches below it join incidents but open none"},
+
+	{.section = "correlation",
+         .name = "skew",
+         .type = OPTION_DURATION,
+         AT(correlation_skew_ns),
+         .fallback = "1h",
+         .max = "30d",
+         .help = "an event's own time is believed if it is no further from its arrival"},
+
+	{.section = "risk",
+         .name = "half_life",
+         .type = OPTION_DURATION,
+         AT(risk_half_life_ns),
+         .fallback = "1d",
+         .min = "1m",
+         .max = "1y",
+         .help = "the time in which a risk score halves"},
+	{.section = "risk",
+         .name = "assets",
+         .type = OPTION_ITEMS,
+         .offset = offsetof(struct config_file, assets),
+         .count = offsetof(struct config_file, asset_count),
+         .items = &asset_set,
+         .help = "what counts for more, or less, than the rest"},
+
+	{.section = "redis",
+         .name = "mode",
+         .type = OPTION_CHOICE,
+         AT(redis.mode),
+         .fallback = "embedded",
+         .words = redis_modes,
+         .help = "a server of isod's own, one that is there already, or none"},
+	{.section = "redis",
+         .name = "server",
+         .type = OPTION_TEXT,
+         AT(redis.server),
+         .fallback = "redis-server",
+         .help = "embedded: the program"},
+	{.section = "redis",
+         .name = "url",
+         .type = OPTION_TEXT,
+         AT(redis.url),
+         .help = "external: redis://[user@]HOST:PORT[/DB], rediss:// with TLS, unix:///PATH"},
+	{.section = "redis",
+         .name = "password_file",
+         .type = OPTION_PATH,
+         AT(redis.password_file),
+         .help = "external: its first line is the password"},
+	{.section = "redis",
+         .name = "ca",
+         .type = OPTION_PATH,
+         AT(redis.ca),
+         .help = "rediss: CAs the server is verified against; none: the system's"},
+	{.section = "redis",
+         .name = "certificate",
+         .type = OPTION_PATH,
+         AT(redis.certificate),
+         .help = "rediss: isod's own certificate"},
+	{.section = "redis",
+         .name = "key",
+         .type = OPTION_PATH,
+         AT(redis.key),
+         .help = "rediss: its key"},
+	{.section = "redis",
+         .name = "flush_interval",
+         .type = OPTION_DURATION,
+         AT(redis.flush_interval_ns),
+         .fallback = "500ms",
+         .min = "10ms",
+         .max = "1m",
+         .help = "changes are written together so often"},
+
+	{.section = "api",
+         .name = "socket",
+         .type = OPTION_PATH,
+         AT(api.socket),
+         .help = "unix socket for isoctl and other services; none: isod.sock in state_dir"},
+	{.section = "api",
+         .name = "mode",
+         .type = OPTION_MODE,
+         AT(api.mode),
+         .fallback = "0660",
+         .max = "0777",
+         .help = "its permissions"},
+	{.section = "api",
+         .name = "address",
+         .type = OPTION_TEXT,
+         AT(api.address),
+         .help = "HOST:PORT for TLS with client certificates; none: only the unix socket"},
+	{.section = "api",
+         .name = "certificate",
+         .type = OPTION_PATH,
+         AT(api.certificate),
+         .help = "TLS: the server's certificate and its chain"},
+	{.section = "api", .name = "key", .type = OPTION_PATH, AT(api.key), .help = "TLS: its key"},
+	{.section = "api",
+         .name = "ca",
+         .type = OPTION_PATH,
+         AT(api.ca),
+         .help = "TLS: CAs that client certificates are verified against"},
+	{.section = "api",
+         .name = "request_max",
+         .type = OPTION_SIZE,
+         AT(api.request_max),
+         .fallback = "1MiB",
+         .min = "1KiB",
+         .max = "64MiB",
+         .help = "bytes of one request; a longer one ends the connection"},
+	{.section = "api",
+         .name = "roles",
+         .type = OPTION_ITEMS,
+         AT(api.roles),
+         .count = offsetof(struct config, api.role_count),
+         .items = &role_set,
+         .help = "who may do what; root and isod's own user are admin, others nothing"},
+};
+#undef AT
+
+const struct option_set config_daemon_options = {
+	.options = options,
+	.count = ARRAY_LEN(options),
+};
+
+/* ---- across options ---- */
+
+bool config_check_name(struct option_reader *r, const struct yaml_node *at, const char *what,
+                       const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i])) {
+			option_error(r, at,
+			             "%s's name has letters, digits, `.`, `_` and `-` only, not "
+			             "\"%.100s\"",
+			             what, name);
+			return false;
+		}
+	if (n > CONFIG_NAME_MAX)
+		option_error(r, at, "%s's name has at most %d bytes", what, CONFIG_NAME_MAX);
+	return n <= CONFIG_NAME_MAX;
+}
+
+void config_check_file(struct option_reader *r, const struct yaml_node *at, const char *path)
+{
+	if (path && access(path, R_OK) < 0)
+		option_error(r, at, "%s: %m", path);
+}
+
+static void check_listener_names(struct option_reader *r, const struct yaml_node *root,
+                                 const struct config *c)
+{
+	const struct yaml_node *list = yaml_get(root, "listeners");
+
+	for (size_t i = 1; i < c->listener_count; i++)
+		for (size_t j = 0; j < i; j++) {
+			const char *a = c->listeners[i].name, *b = c->listeners[j].name;
+			if (!a || !b || strcmp(a, b) != 0)
+				continue;
+			option_error(r, option_at(list->items[i], NULL, "name"),
+			             "a listener named `%s` stands in line %d already", a,
+			             list->items[j]->line);
+			break;
+		}
+}
+
+static void check_redis(struct option_reader *r, const struct yaml_node *root,
+                        const struct redis_config *c)
+{
+	static const char *const external_only[] = {"url", "password_file", "ca", "certificate",
+	                                            "key"};
+	static const char *const schemes[] = {"redis://", "rediss://", "unix:///"};
+	const struct yaml_node *redis = yaml_get(root, "redis");
+	bool known = false;
+
+	for (size_t i = 0; c->mode != REDIS_EXTERNAL && i < ARRAY_LEN(external_only); i++)
+		if (option_given(redis, external_only[i]))
+			option_warning(r, option_at(redis, NULL, external_only[i]),
+			               "`%s` has no effect without `mode: external`",
+			               external_only[i]);
+	if (c->mode != REDIS_EXTERNAL)
+		return;
+	for (size_t i = 0; c->url && i < ARRAY_LEN(schemes); i++)
+		known = known || str_starts(str_of(c->url), str_of(schemes[i]));
+	if (!c->url)
+		option_error(r, option_at(root, "redis", "mode"), "`mode: external` needs `url`");
+	else if (!known) /* the URL may hold a password: it is not repeated */
+		option_error(r, option_at(root, "redis", "url"),
+		             "`url` must begin with redis://, rediss:// or unix:///");
+	if (!c->certificate != !c->key)
+		option_error(r, redis, "`certificate` and `key` need each other");
+	config_check_file(r, option_at(root, "redis", "password_file"), c->password_file);
+	config_check_file(r, option_at(root, "redis", "ca"), c->ca);
+	config_check_file(r, option_at(root, "redis", "certificate"), c->certificate);
+	config_check_file(r, option_at(root, "redis", "key"), c->key);
+}
+
+static void check_api(struct option_reader *r, const struct yaml_node *root, struct api_config *c)
+{
+	static const char *const needed[] = {"certificate", "key", "ca"};
+	const struct yaml_node *api = yaml_get(root, "api");
+	const char *given[] = {c->certificate, c->key, c->ca};
+	size_t errors = r->diags->errors;
+
+	if (c->socket)
+		check_socket_path(r, option_at(root, "api", "socket"), &c->socket);
+	if (!c->address)
+		return;
+	check_address(r, option_at(root, "api", "address"), c->address);
+	for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+		if (!given[i])
+			option_error(r, option_at(root, "api", "address"),
+			             "the API over TLS needs `%s`", needed[i]);
+	if (r->diags->errors == errors)
+		check_tls_files(r, api,
+		                &(struct tls_settings){.certificate = c->certificate,
+		                                       .key = c->key,
+		                                       .ca = c->ca,
+		                                       .peers = TLS_PEER_REQUIRED});
+}
+
+void config_check_daemon(struct option_reader *r, const struct yaml_node *root,
+                         struct config_file *c)
+{
+	if (c->config.node)
+		config_check_name(r, option_at(root, NULL, "node"), "a node", c->config.node);
+	check_listener_names(r, root, &c->config);
+	check_redis(r, root, &c->config.redis);
+	check_api(r, root, &c->config.api);
+	if (c->config.listener_count == 0)
+		option_warning(r, option_at(root, NULL, "listeners"),
+		               "no listener is configured: nothing will come in");
+}

@@ -1,0 +1,44 @@
+/* What the files of config/ share: the tables, each with the struct it fills, and the checks that need more than one
+ * option. */
+#ifndef ISOD_CONFIG_CONFIG_PARTS_H
+#define ISOD_CONFIG_CONFIG_PARTS_H
+
+#include "config/config_table.h"
+
+#define CONFIG_NAME_MAX                                                                            \
+	64 /* bytes of a listener's, plugin's, route's or node's name: they become keys */
+
+/* conf/isod.yaml → struct config, but for what escalation.yaml holds. */
+extern const struct option_set config_daemon_options;
+/* conf/escalation.yaml → the plugins and routes of struct config. */
+extern const struct option_set config_escalation_options;
+
+/* An asset as it is written; becomes an Isod__V1__AssetWeight. */
+struct asset_item {
+	int kind; /* Isod__V1__EntityKind */
+	char *name;
+	uint32_t weight;
+};
+
+/* What isod.yaml fills: `config` first, so that one is the other. */
+struct config_file {
+	struct config config;
+	struct asset_item *assets;
+	size_t asset_count;
+};
+
+extern const struct option_word config_levels[];
+
+/* Checks across options; `root` is the file's root map. */
+void config_check_daemon(struct option_reader *r, const struct yaml_node *root,
+                         struct config_file *c);
+void config_check_escalation(struct option_reader *r, const struct yaml_node *root,
+                             struct config *c);
+
+/* A name of letters, digits and "._-" that fits CONFIG_NAME_MAX; else an error. */
+bool config_check_name(struct option_reader *r, const struct yaml_node *at, const char *what,
+                       const char *name);
+/* Errors when `path` cannot be read. NULL is allowed. */
+void config_check_file(struct option_reader *r, const struct yaml_node *at, const char *path);
+
+#endif
