@@ -91,18 +91,34 @@ static _Noreturn void run(const struct plan *p)
 	_exit(127);
 }
 
-static char **make_environment(char *const *more)
+/* True when `environment` sets the variable that `entry` sets. */
+static bool is_set(char *const *environment, const char *entry)
+{
+	size_t name = strcspn(entry, "=") + 1;
+
+	for (; environment && *environment; environment++)
+		if (strncmp(*environment, entry, name) == 0)
+			return true;
+	return false;
+}
+
+static char **make_environment(char *const *given)
 {
 	const char *lang = getenv("LANG");
+	char *defaults[] = {xstrdup(path_variable), xasprintf("LANG=%s", lang ? lang : "C.UTF-8")};
 	size_t count = 0, n = 0;
 
-	while (more && more[count])
+	while (given && given[count])
 		count++;
-	char **out = xcalloc(count + 3, sizeof(*out));
-	out[n++] = xstrdup(path_variable);
-	out[n++] = xasprintf("LANG=%s", lang ? lang : "C.UTF-8");
+	char **out = xcalloc(count + ARRAY_LEN(defaults) + 1, sizeof(*out));
+	for (size_t i = 0; i < ARRAY_LEN(defaults); i++) {
+		if (is_set(given, defaults[i]))
+			free(defaults[i]);
+		else
+			out[n++] = defaults[i];
+	}
 	for (size_t i = 0; i < count; i++)
-		out[n++] = xstrdup(more[i]);
+		out[n++] = xstrdup(given[i]);
 	return out;
 }
 

@@ -9,11 +9,12 @@
 #include "base/str.h"
 
 struct child_options {
-	const char *program;      /* a path; $PATH is not searched */
-	char *const *args;        /* NULL-ended, args[0] is the program's name; NULL: only that */
-	char *const *environment; /* NULL-ended NAME=VALUE beside PATH and LANG; NULL: none */
-	const char *directory;    /* to run in; NULL or one that is gone: "/" */
-	bool discard_output;      /* standard output goes to /dev/null and `out` is -1 */
+	const char *program; /* a path; $PATH is not searched */
+	char *const *args;   /* NULL-ended, args[0] is the program's name; NULL: only that */
+	char *const
+		*environment;  /* NULL-ended NAME=VALUE, beside PATH and LANG unless it sets them */
+	const char *directory; /* to run in; NULL or one that is gone: "/" */
+	bool discard_output;   /* standard output goes to /dev/null and `out` is -1 */
 };
 
 struct child {
