@@ -62,12 +62,13 @@ static void on_trouble(void *arg, const char *plugin, const char *what)
 	e->o.trouble(e->o.arg, plugin, what);
 }
 
-/* The absolute path of a plugin's program, not resolved further: a program may look at the name it is called by. */
+/* The absolute path of a plugin's program (as configured: a path, or a name in plugin_dir), since it runs in another
+ * folder. Not resolved further: a program may look at the name it is called by. */
 static int find_program(const struct config *c, const struct plugin_config *p, char **ret,
                         char *error, size_t error_size)
 {
 	char cwd[PATH_MAX] = "";
-	char *path = p->program[0] == '/'
+	char *path = strchr(p->program, '/')
 	                     ? xstrdup(p->program)
 	                     : xasprintf("%s/%s", c->plugin_dir ? c->plugin_dir : ".", p->program);
 	struct stat st;
