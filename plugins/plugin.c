@@ -13,7 +13,7 @@
 
 #define MESSAGE_MAX ((size_t)4 << 20) /* setup with a long template; alerts are at most 1 MiB */
 #define TEXT_MAX    1024              /* of an error or a detail, before and after escaping */
-#define PROTOCOL    1
+#define PROTOCOL    1u
 
 struct talk {
 	const struct plugin *plugin;

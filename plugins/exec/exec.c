@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -151,6 +152,11 @@ static int setup(void *state, const Isod__V1__PluginSetup *s, char *error, size_
 	if (!program || program[0] != '/') {
 		snprintf(error, size, "option program: %s",
 		         program ? "no absolute path" : "is missing");
+		return -1;
+	}
+	struct stat st;
+	if (stat(program, &st) == 0 && !S_ISREG(st.st_mode)) {
+		snprintf(error, size, "option program: %s is no file", program);
 		return -1;
 	}
 	if (access(program, X_OK) < 0) {
