@@ -16,6 +16,7 @@
 static const struct isoctl_command *const families[] = {
 	isoctl_rules_commands,
 	isoctl_ledger_commands,
+	isoctl_send_commands,
 };
 
 /* Options that stand before the command; --json may stand anywhere. */
