@@ -6,6 +6,8 @@
 
 #define DIGITS_LOOKED_AT 24 /* more digits begin a text: no time is written with as many */
 
+#define LINE_END_EXTRA 2 /* bytes of a line's end before the newline: CR, NUL */
+
 enum prefix {
 	PREFIX_TEXT,
 	PREFIX_COUNT,
@@ -66,12 +68,34 @@ static enum prefix prefix_of(struct str in, uint64_t *ret_count, size_t *ret_hea
 }
 
 /* Index of the byte that ends the line, or -1. */
-static ptrdiff_t line_end(struct str in)
+static ptrdiff_t line_end(struct framing *f, struct str in)
 {
 	ptrdiff_t newline = str_find(in, '\n');
-	ptrdiff_t nul = str_find(newline < 0 ? in : str_head(in, (size_t)newline), '\0');
+	struct str line = newline < 0 ? in : str_head(in, (size_t)newline);
+	size_t at = 0;
 
-	return nul >= 0 ? nul : newline;
+	for (ptrdiff_t nul; (nul = str_find(str_skip(line, at), '\0')) >= 0;) {
+		at += (size_t)nul + 1;
+		f->nul_ends |= at < line.n && line.p[at] == '<';
+		if (f->nul_ends)
+			return (ptrdiff_t)at - 1;
+	}
+	return newline;
+}
+
+/* Throws away what is left of a cut line. False when its end has not arrived. */
+static bool skip_line(struct framing *f, struct str in, size_t *at)
+{
+	ptrdiff_t end = line_end(f, str_skip(in, *at));
+
+	if (end >= 0) {
+		*at += (size_t)end + 1;
+		f->skip_line = false;
+		return true;
+	}
+	/* A NUL is kept: it ends the line if the next byte says so. */
+	*at = in.n > *at && in.p[in.n - 1] == '\0' ? in.n - 1 : in.n;
+	return false;
 }
 
 /* Throws away what is left of a cut frame. False when its end has not arrived. */
@@ -84,38 +108,40 @@ static bool skip_rest(struct framing *f, struct str in, size_t *at)
 		f->skip -= n;
 		return f->skip == 0;
 	}
-	if (f->skip_line) {
-		ptrdiff_t end = line_end(str_skip(in, *at));
-		*at = end < 0 ? in.n : *at + (size_t)end + 1;
-		f->skip_line = end < 0;
-		return end >= 0;
-	}
-	return true;
+	return !f->skip_line || skip_line(f, in, at);
 }
 
-static struct str without_cr(struct str line)
+static bool is_line_end(char c)
 {
-	return line.n && line.p[line.n - 1] == '\r' ? str_head(line, line.n - 1) : line;
+	return c == '\r' || c == '\0';
+}
+
+/* CR before the newline, and the NUL of senders that end messages with both. */
+static struct str without_line_end(struct str line)
+{
+	for (int i = 0; i < LINE_END_EXTRA && line.n && is_line_end(line.p[line.n - 1]); i++)
+		line.n--;
+	return line;
 }
 
 /* Some senders count the line end that they add. */
-static struct str without_line_end(struct str s)
+static struct str without_counted_end(struct str s)
 {
-	if (s.n && (s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\0'))
+	if (s.n && s.p[s.n - 1] == '\n')
 		s.n--;
-	return without_cr(s);
+	return without_line_end(s);
 }
 
 /* The line that `in` begins with, or false: its end has not arrived. */
 static bool take_line(struct framing *f, struct str in, size_t *ret_used, struct str *ret,
                       bool *ret_truncated)
 {
-	ptrdiff_t end = line_end(in);
+	ptrdiff_t end = line_end(f, in);
 
-	/* Two bytes over the limit cannot become a whole frame even if they turn out to be CR LF. */
-	if (end < 0 && in.n < f->frame_max + 2)
+	/* So far over the limit it cannot become a whole frame, whatever the last bytes turn out to be. */
+	if (end < 0 && in.n < f->frame_max + LINE_END_EXTRA + 2)
 		return false;
-	struct str line = without_cr(end < 0 ? in : str_head(in, (size_t)end));
+	struct str line = without_line_end(end < 0 ? in : str_head(in, (size_t)end));
 	*ret_truncated = end < 0 || line.n > f->frame_max;
 	*ret = str_head(line, f->frame_max);
 	if (end < 0) {
@@ -138,7 +164,7 @@ static bool take_counted(struct framing *f, struct str in, uint64_t count, size_
 	*ret_truncated = count > keep;
 	*ret = str_make(in.p + header, keep);
 	if (!*ret_truncated)
-		*ret = without_line_end(*ret);
+		*ret = without_counted_end(*ret);
 	*ret_used = header + keep;
 	f->skip = count - keep;
 	return true;
@@ -184,10 +210,10 @@ bool framing_end(struct framing *f, struct str in, struct str *ret, bool *ret_tr
 	uint64_t count;
 	size_t header;
 
-	if (in.n == 0)
+	if (in.n == 0 || f->skip_line)
 		return false;
 	bool cut = prefix_of(in, &count, &header) == PREFIX_COUNT;
-	struct str frame = cut ? str_skip(in, header) : without_cr(in);
+	struct str frame = cut ? str_skip(in, header) : without_line_end(in);
 	if (frame.n == 0)
 		return false;
 	*ret_truncated = cut || frame.n > f->frame_max;

@@ -1,7 +1,8 @@
 /* RFC 6587 framing of a byte stream, told apart message by message, as real senders mix both:
  *
  *   octet counting (RFC 6587 §3.4.1, RFC 5425 §4.3): digits, a space, that many bytes;
- *   non-transparent (§3.4.2): bytes up to a newline, or to a NUL, as some senders end messages.
+ *   non-transparent (§3.4.2): bytes up to a newline. Some senders end messages with NUL: a NUL with "<" behind it
+ *   shows such a sender, and from there on every NUL ends a message. Any other NUL is just a byte of its line.
  *
  * A message that begins with digits and a space is octet counted if the number can be a count: no leading zero, at
  * most FRAMING_COUNT_DIGITS digits, at most FRAMING_COUNT_MAX. A number that cannot be one is text when it can be a
@@ -26,6 +27,7 @@ struct framing {
 	size_t frame_max; /* a longer frame is cut there; the rest of it is skipped */
 	uint64_t skip;    /* octet-counted bytes still to be thrown away of a cut frame */
 	bool skip_line;   /* throwing away up to the next newline */
+	bool nul_ends;    /* the sender ends its messages with NUL */
 };
 
 enum framing_result {

@@ -87,6 +87,17 @@ Test(framing, octet_counted_frames_follow_each_other)
 Test(framing, lines_end_with_newline_crlf_or_nul)
 {
 	check(STR("<1>a\n<2>b\r\n<3>c\0<4>d"), "<1>a|<2>b|<3>c|<4>d|");
+	check(STR("<1>a\0<2>b\0c\0\n\0<3>d\0\n"), "<1>a|<2>b|c|<3>d|");
+}
+
+Test(framing, other_nuls_are_bytes_of_their_line)
+{
+	static const char expected[] = "<1>a\0b|<2>c|";
+	struct buf out;
+
+	feed(STR("<1>a\0b\0\n<2>c\0\r\n"), 3, &out);
+	cr_expect(str_eq(buf_str(&out), str_make(expected, sizeof(expected) - 1)));
+	buf_release(&out);
 }
 
 Test(framing, both_kinds_mix_on_one_connection)
@@ -102,7 +113,7 @@ Test(framing, counted_line_end_is_not_part_of_the_frame)
 
 Test(framing, empty_frames_are_skipped)
 {
-	check(STR("\n\r\n\0\0\n1 \n<1>a\n\n"), "<1>a|");
+	check(STR("\n\r\n\0\0\n\0\n1 \n<1>a\n\n"), "<1>a|");
 	check(STR(""), "");
 	check(STR("\r"), "");
 }
