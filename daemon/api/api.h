@@ -26,11 +26,14 @@ struct api_options {
 	void *arg;
 };
 
-/* Binds the sockets. 0 and *ret, or -errno with `error`. */
+/* Binds the sockets; a unix socket that nobody answers on any more is replaced. 0 and *ret, or -errno with `error`. */
 int api_open(const struct api_options *o, struct api **ret, char *error, size_t error_size);
+/* NULL is allowed. */
 void api_close(struct api *a);
+/* HOST:PORT of the TLS socket as bound, with the port the kernel chose; "" without one. */
+const char *api_address(const struct api *a);
 
-/* The effects.incident of the fold: told to whoever watches. */
+/* The effects.incident of the fold: told to whoever watches, a little later. NULL is allowed for `a`. */
 void api_incident_changed(struct api *a, const Isod__V1__Incident *incident);
 /* Clients now, requests, refusals and the like, by name. */
 void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value),

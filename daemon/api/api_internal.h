@@ -1,0 +1,127 @@
+/* What the files of api/ share: the listeners own the connections (api.c), a connection reads requests and writes
+ * answers (connection.c), requests.c knows what each request means, peer.c who asks. */
+#ifndef ISOD_API_API_INTERNAL_H
+#define ISOD_API_API_INTERNAL_H
+
+#include <stdbool.h>
+#include <sys/time.h>
+#include <sys/types.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/map.h"
+
+#define PEER_NAME_MAX 256
+
+struct bufferevent;
+struct event;
+struct evconnlistener;
+
+/* Whom the daemon takes an asker for. */
+struct peer {
+	char name[PEER_NAME_MAX]; /* the account's name, or "cert:COMMON NAME" */
+	Isod__V1__Role role;
+	bool trusted; /* root or the daemon's own account, on the unix socket */
+};
+
+/* A line of the configuration's table of roles, its names looked up. */
+struct role_rule {
+	enum { ROLE_BY_UID, ROLE_BY_GID, ROLE_BY_CERTIFICATE } by;
+	uid_t uid;
+	gid_t gid;
+	const char *certificate; /* in the configuration */
+	Isod__V1__Role role;
+};
+
+/* What a connection's timer waits for; a client that does not do it in time is closed. */
+enum deadline {
+	DEADLINE_NONE,
+	DEADLINE_HANDSHAKE,
+	DEADLINE_REQUEST, /* the rest of a request that has begun */
+	DEADLINE_IDLE,    /* the next request of a client that does not watch */
+	DEADLINE_LINGER,  /* that the client reads our last words and closes */
+	DEADLINES
+};
+
+struct api_counts {
+	uint64_t accepted, requests, refusals, refusals_unrecorded;
+	uint64_t bad_requests, too_large, timeouts, slow, turned_away, tls_failures;
+};
+
+struct api {
+	struct api_options options;
+	struct evconnlistener *local, *remote;
+	struct event *resume; /* listening again after descriptors ran out */
+	char *socket_path;
+	dev_t socket_dev;
+	ino_t socket_ino;
+	struct tls_context *tls;
+	char address[64];
+	struct role_rule *roles;
+	size_t role_count;
+	struct connection *connections;
+	size_t connection_count, watchers;
+	struct map changed;           /* ids of incidents to be told to watchers (in binary) */
+	struct event *telling;        /* … when this fires */
+	struct buf scratch;           /* one packed answer */
+	struct arena arena;           /* what one answer is made of */
+	uint64_t refusal_window_mono; /* of the limit on recorded refusals */
+	unsigned refusals_in_window;
+	struct timeval patience[DEADLINES];
+	struct api_counts counts;
+};
+
+/* ---- connection.c ---- */
+
+struct watch {
+	bool on;
+	uint64_t id; /* of the request */
+	Isod__V1__Level min_severity;
+	uint64_t next, last; /* ids of the snapshot still to be sent; next > last: done */
+};
+
+struct connection {
+	struct api *api;
+	struct connection *next, **link;
+	struct bufferevent *bev;
+	struct event *timer;
+	enum deadline deadline; /* what `timer` waits for */
+	struct peer peer;
+	bool known; /* `peer` is: TLS has shaken hands */
+	bool tls;
+	bool eof;  /* the peer sends nothing more */
+	bool last; /* we read no more; what is in the output is the last */
+	bool shut; /* … and it has been sent */
+	unsigned refusals;
+	struct watch watch;
+};
+
+/* Takes over `fd`. `tls`: after a handshake; else `peer` tells who it is. */
+void connection_new(struct api *a, int fd, bool tls, const struct peer *peer);
+void connection_free(struct connection *c);
+/* Queues an answer. */
+void connection_send(struct connection *c, const Isod__V1__Response *answer);
+void connection_error(struct connection *c, uint64_t id, Isod__V1__ErrorCode code,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* No more requests are read; what is queued is sent, then the connection ends. */
+void connection_finish(struct connection *c);
+/* Begins, or begins anew, to watch. */
+void connection_watch(struct connection *c, uint64_t id, const Isod__V1__WatchRequest *q);
+/* Tells the connection of the incidents in api->changed. May free it. */
+void connection_tell(struct connection *c);
+
+/* ---- requests.c ---- */
+
+/* Answers one request. False when it was none: the connection is of no use any more. */
+bool request_answer(struct connection *c, struct str body);
+
+/* ---- peer.c ---- */
+
+/* Looks up the names in the configuration's roles; warns of those that there are not. */
+void roles_load(struct api *a);
+/* The process at the other end of a unix socket. 0 or -errno. */
+int peer_of_socket(const struct api *a, int fd, struct peer *ret);
+/* The holder of a verified certificate with that common name. */
+void peer_of_certificate(const struct api *a, const char *name, struct peer *ret);
+
+#endif
