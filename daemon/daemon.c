@@ -24,8 +24,11 @@
 #include "base/pb.h"
 #include "base/pbjson.h"
 #include "escalate/escalate.h"
+#include "event/decode.h"
+#include "event/logsource.h"
 #include "ingest/ingest.h"
 #include "officer/officer.h"
+#include "sigma/rules.h"
 #include "view/view.h"
 
 #define RING_BYTES                                                                                 \

@@ -45,6 +45,8 @@ void improvement_release(struct improvement_desk *d)
  * (it is still in the total). */
 static void ring_add(struct metric_ring *ring, uint64_t span, uint64_t n)
 {
+	if (ring->size == 0)
+		return;
 	if (!ring->counts)
 		ring->counts = xcalloc(ring->size, sizeof(*ring->counts));
 	if (span > ring->newest) {
