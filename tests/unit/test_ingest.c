@@ -262,6 +262,7 @@ Test(ingest, stopping_reads_what_has_arrived)
 	bed_listener(&b, LISTENER_TCP, "tcp", "127.0.0.1:0");
 	bed_start(&b);
 	int fd = bed_connect(&b, "tcp", SOCK_STREAM, "127.0.0.1");
+	BED_WAIT(&b, bed_status(&b, "tcp").accepted == 1);
 	bed_send(fd, str_make(lines, 200000));
 	bed_stop(&b);
 	cr_expect_eq(bed_count(&b, "tcp/").received, 20000);
