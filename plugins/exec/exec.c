@@ -68,6 +68,13 @@ static void hold_terminate(int how)
 
 /* Options. */
 
+static void free_list(char **list)
+{
+	for (char **item = list; item && *item; item++)
+		free(*item);
+	free(list);
+}
+
 /* Takes the next word off *at, which blanks end; '…' keeps all as it is, "…" and \ take \ as in a shell. NULL at the
  * end; *ret_open tells of a quote that never ends. */
 static char *next_word(const char **at, bool *ret_open)
@@ -145,9 +152,10 @@ static int setup(void *state, const Isod__V1__PluginSetup *s, char *error, size_
 	static const char *const names[] = {"program", "args", "timeout", "env."};
 	struct exec *x = state;
 	const char *program = plugin_option(s, "program");
+	uint64_t timeout_ns = TIMEOUT_NS;
 
 	if (plugin_check_options(s, names, ARRAY_LEN(names), error, size) < 0 ||
-	    plugin_option_duration(s, "timeout", &x->timeout_ns, error, size) < 0)
+	    plugin_option_duration(s, "timeout", &timeout_ns, error, size) < 0)
 		return -1;
 	if (!program || program[0] != '/') {
 		snprintf(error, size, "option program: %s",
@@ -164,7 +172,9 @@ static int setup(void *state, const Isod__V1__PluginSetup *s, char *error, size_
 		         strerror(errno));
 		return -1;
 	}
-	x->program = xstrdup(program);
+	free_list(x->args);
+	free_list(x->environment);
+	*x = (struct exec){.program = xstrdup(program), .timeout_ns = timeout_ns};
 	if (take_args(x, plugin_option(s, "args"), error, size) < 0)
 		return -1;
 	return take_environment(x, s, error, size);
@@ -330,8 +340,11 @@ static enum plugin_outcome alert(void *state, const Isod__V1__PluginAlert *a, ch
 
 int main(void)
 {
-	struct exec x = {.timeout_ns = TIMEOUT_NS};
+	struct exec x = {0};
 
 	signal(SIGTERM, on_terminate);
-	return plugin_main(&(struct plugin){.setup = setup, .alert = alert, .state = &x});
+	int r = plugin_main(&(struct plugin){.setup = setup, .alert = alert, .state = &x});
+	free_list(x.args); /* the program is the first of them */
+	free_list(x.environment);
+	return r;
 }

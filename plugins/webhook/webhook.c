@@ -265,6 +265,15 @@ static size_t on_body(char *p, size_t one, size_t n, void *arg)
 	return r->body_bytes > RESPONSE_MAX ? 0 : n;
 }
 
+static void reset(struct webhook *w)
+{
+	curl_easy_cleanup(w->curl);
+	curl_slist_free_all(w->headers);
+	template_free(w->template);
+	buf_release(&w->secret);
+	*w = (struct webhook){0};
+}
+
 static int setup(void *state, const Isod__V1__PluginSetup *s, char *error, size_t size)
 {
 	struct webhook *w = state;
@@ -273,6 +282,7 @@ static int setup(void *state, const Isod__V1__PluginSetup *s, char *error, size_
 	if (plugin_check_options(s, option_names, ARRAY_LEN(option_names), error, size) < 0 ||
 	    plugin_option_duration(s, "timeout", &timeout_ns, error, size) < 0)
 		return -1;
+	reset(w);
 	w->curl = curl_easy_init();
 	if (!w->curl) {
 		snprintf(error, size, "libcurl cannot be used");
@@ -394,10 +404,7 @@ int main(void)
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	int r = plugin_main(&(struct plugin){.setup = setup, .alert = alert, .state = &w});
-	curl_slist_free_all(w.headers);
-	template_free(w.template);
-	buf_release(&w.secret);
-	curl_easy_cleanup(w.curl);
+	reset(&w);
 	curl_global_cleanup();
 	return r;
 }
