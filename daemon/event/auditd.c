@@ -180,8 +180,10 @@ static bool read_record(struct str program, struct str body, struct record *ret)
 		if (r.type.n == 0 || !take_stamp(&s, &r.stamp))
 			return false;
 	} else if (!take_stamp(&s, &r.stamp)) {
+		if (!str_eq(program, STR("audit")))
+			return false;
 		struct str w = str_head(s, word_length(s));
-		if (!str_eq(program, STR("audit")) || !is_type_word(w) || str_find(s, '=') < 0)
+		if (!is_type_word(w) || str_find(s, '=') < 0)
 			return false;
 		r.type = w;
 		s = str_skip(s, w.n);

@@ -161,7 +161,8 @@ static void unwrap(struct event *e, struct envelope *v)
 			break;
 		if (inner.priority < 0)
 			inner.priority = v->priority;
-		inner.structured = v->structured;
+		if (!inner.structured.p)
+			inner.structured = v->structured;
 		*v = inner;
 	}
 	if (v->body.p == outer.body.p)

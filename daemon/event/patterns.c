@@ -110,6 +110,7 @@ static bool fits_capture(struct match *m, size_t node, size_t at)
 		return shortest(m, node, at, 1, n);
 	case CAPTURE_TEXT:
 	case CAPTURE_AGAIN: return longest(m, node, at, 0, left);
+	case CAPTURE_UNTIL: return shortest(m, node, at, 0, left);
 	case CAPTURE_INT:
 		n = left && s.p[at] == '-';
 		while (n < left && isdigit((unsigned char)s.p[at + n]))
@@ -180,20 +181,25 @@ static void put_pairs(const struct pattern *p, struct event *e, struct str text)
 	}
 }
 
-static bool run(const struct patterns *all, const struct program *program, struct event *e,
-                struct str text, bool again);
+/* Whose patterns are tried: those of the program, if it has any, then those of all programs. */
+struct scope {
+	const struct program *own;
+	const struct program *any;
+	bool again; /* inside {:again}, which does not go deeper */
+};
 
-static void put_match(const struct patterns *all, const struct program *program,
-                      const struct pattern *p, const struct match *m, struct event *e, bool again)
+static bool try_scope(const struct scope *scope, struct event *e, struct str text);
+
+static void put_match(const struct scope *scope, const struct pattern *p, const struct match *m,
+                      struct event *e)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		const struct pattern_node *node = m->captures[i].node;
 		struct str value = m->captures[i].value;
 		if (node->capture == CAPTURE_PAIRS)
 			put_pairs(p, e, value);
-		else if (node->capture == CAPTURE_AGAIN && !again)
-			(void)(run(all, program, e, value, true) ||
-			       (program != &all->any && run(all, &all->any, e, value, true)));
+		else if (node->capture == CAPTURE_AGAIN && !scope->again)
+			try_scope(&(struct scope){scope->own, scope->any, true}, e, value);
 		else if (node->text.n && node->text.p[0] != '_')
 			common_add(e, node->text, value,
 			           node->capture == CAPTURE_INT ? VALUE_NUMBER : VALUE_STRING);
@@ -202,23 +208,31 @@ static void put_match(const struct patterns *all, const struct program *program,
 		event_put_derived(e, p->constants[i].name, p->constants[i].value, VALUE_STRING);
 }
 
-static bool run(const struct patterns *all, const struct program *program, struct event *e,
-                struct str text, bool again)
+static bool try_program(const struct scope *scope, const struct program *program, struct event *e,
+                        struct str text)
 {
 	struct match m;
 
 	for (size_t i = 0; i < program->count; i++) {
 		const struct pattern *p = program->items[i];
+		if (text.n && !(p->first[(unsigned char)text.p[0] / 8] & 1 << (text.p[0] & 7)))
+			continue;
 		m.text = text;
 		m.nodes = p->nodes;
 		m.steps = PATTERN_STEPS_MAX;
 		m.count = 0;
 		if (!fits(&m, 0, 0))
 			continue;
-		put_match(all, program, p, &m, e, again);
+		put_match(scope, p, &m, e);
 		return true;
 	}
 	return false;
+}
+
+static bool try_scope(const struct scope *scope, struct event *e, struct str text)
+{
+	return (scope->own && try_program(scope, scope->own, e, text)) ||
+	       try_program(scope, scope->any, e, text);
 }
 
 static const struct program *lookup(const struct patterns *p, struct str name)
@@ -259,7 +273,5 @@ bool patterns_decode(const struct patterns *p, struct event *e, struct str progr
 
 	while (body.n && isspace((unsigned char)body.p[body.n - 1]))
 		body.n--;
-	if (own && run(p, own, e, body, false))
-		return true;
-	return run(p, &p->any, e, body, false);
+	return try_scope(&(struct scope){own, &p->any, false}, e, body);
 }

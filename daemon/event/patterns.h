@@ -17,6 +17,7 @@
 enum capture {
 	CAPTURE_WORD,   /* no blanks, the shortest that lets the rest fit */
 	CAPTURE_TEXT,   /* anything, the longest that lets the rest fit */
+	CAPTURE_UNTIL,  /* anything, the shortest that lets the rest fit */
 	CAPTURE_INT,    /* digits, perhaps with a minus */
 	CAPTURE_HOST,   /* address or host name, the longest that lets the rest fit */
 	CAPTURE_IP,     /* an address */
@@ -43,6 +44,7 @@ struct pattern_constant {
 
 struct pattern {
 	struct pattern_node *nodes;
+	uint8_t first[256 / 8]; /* bit set of the bytes a message that fits can begin with */
 	struct pattern_constant *constants;
 	size_t constant_count;
 	struct pattern_constant *renames; /* of pairs: name → field */

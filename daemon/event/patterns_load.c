@@ -14,7 +14,7 @@
 #define FIELD_NAME_MAX 64
 
 static const char *const capture_names[CAPTURE_COUNT] = {
-	"word", "text", "int", "host", "ip", "quoted", "rest", "pairs", "again",
+	"word", "text", "until", "int", "host", "ip", "quoted", "rest", "pairs", "again",
 };
 
 struct loader {
@@ -74,8 +74,8 @@ static struct pattern_node *new_node(struct compiler *c, enum node_kind kind)
 
 static bool varies(enum capture capture)
 {
-	return capture == CAPTURE_WORD || capture == CAPTURE_TEXT || capture == CAPTURE_HOST ||
-	       capture == CAPTURE_AGAIN;
+	return capture == CAPTURE_WORD || capture == CAPTURE_TEXT || capture == CAPTURE_UNTIL ||
+	       capture == CAPTURE_HOST || capture == CAPTURE_AGAIN;
 }
 
 /* Where one run of free text ends and the next begins could not be told. */
@@ -208,6 +208,24 @@ static bool compile_sequence(struct compiler *c, unsigned depth)
 	return true;
 }
 
+/* See struct pattern. Anything may stand where a capture does. */
+static void first_bytes(const struct pattern_node *nodes, size_t i, uint8_t *set)
+{
+	switch (nodes[i].kind) {
+	case NODE_LITERAL: {
+		unsigned char c = (unsigned char)nodes[i].text.p[0];
+		set[c / 8] = (uint8_t)(set[c / 8] | 1 << c % 8);
+		break;
+	}
+	case NODE_OPTION:
+		first_bytes(nodes, i + 1, set);
+		first_bytes(nodes, nodes[i].skip, set);
+		break;
+	case NODE_CAPTURE: memset(set, 0xff, 256 / 8); break;
+	case NODE_END: break;
+	}
+}
+
 static struct pattern *compile(struct loader *l, const struct yaml_node *at)
 {
 	struct compiler c = {.l = l, .at = at, .text = at->text};
@@ -232,6 +250,7 @@ static struct pattern *compile(struct loader *l, const struct yaml_node *at)
 	*p = (struct pattern){.renames = l->renames, .rename_count = l->rename_count};
 	p->nodes = arena_alloc(&l->p->arena, c.count * sizeof(*p->nodes));
 	memcpy(p->nodes, c.nodes, c.count * sizeof(*p->nodes));
+	first_bytes(p->nodes, 0, p->first);
 	return p;
 }
 
