@@ -25,8 +25,9 @@ struct look {
 	struct event *e;
 	size_t seen_count;
 	uint16_t first[LOGSOURCE_NAMES_MAX]; /* by slot: the first field of that name */
-	uint16_t seen[LOGSOURCE_NAMES_MAX];  /* slots in order of appearance */
-	uint64_t jobs[LOGSOURCE_JOBS / 64];  /* worth a look */
+	/* slots in order of appearance; a displaced name may appear again */
+	uint16_t seen[LOGSOURCE_NAMES_MAX + LOGSOURCE_DERIVES_MAX];
+	uint64_t jobs[LOGSOURCE_JOBS / 64]; /* worth a look */
 };
 
 static void mark(uint64_t *bits, size_t i)
@@ -320,16 +321,37 @@ static bool as_address(struct look *k, struct str *value)
 	return value->p != NULL;
 }
 
+/* Fields of the derived name get the other one. True if there is room for the derived field now. */
+static bool displace(struct look *k, const struct derive *d, struct str value)
+{
+	if (!look_has(k, d->slot))
+		return true;
+	if (str_ieq(look_field(k, d->slot)->value, value))
+		return false;
+	struct str from = k->l->names[d->slot].text, to = k->l->names[d->displace].text;
+	for (size_t i = k->first[d->slot]; i < k->e->count; i++)
+		if (str_eq(k->e->fields[i].name, from))
+			event_rename(k->e, i, to);
+	event_reindex(k->e);
+	if (!look_has(k, d->displace))
+		look_note(k, k->first[d->slot], d->displace);
+	k->first[d->slot] = NO_FIELD;
+	return true;
+}
+
 static void derive(struct look *k, const struct derive *d)
 {
-	if (look_has(k, d->slot) || (d->when && !when_holds(k, d->when)))
+	bool stays = d->displace == LOGSOURCE_NO_SLOT && look_has(k, d->slot);
+
+	if (stays || (d->when && !when_holds(k, d->when)))
 		return;
 	for (size_t i = 0; i < d->from_count; i++) {
 		struct str value;
 		if (!candidate_value(k, &d->from[i], &value) || skipped(d, value) ||
 		    (d->address && !as_address(k, &value)))
 			continue;
-		look_derive(k, d->slot, value, VALUE_STRING);
+		if (displace(k, d, value))
+			look_derive(k, d->slot, value, VALUE_STRING);
 		return;
 	}
 }

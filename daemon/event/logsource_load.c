@@ -18,7 +18,8 @@ struct loader {
 };
 
 static const char *const TOP_KEYS[] = {"strip", "rename", "fields", "derive", "sources"};
-static const char *const DERIVE_KEYS[] = {"field", "when", "from", "value", "skip", "only"};
+static const char *const DERIVE_KEYS[] = {"field", "when", "from",    "value",
+                                          "skip",  "only", "displace"};
 static const char *const SOURCE_KEYS[] = {"product", "category", "service", "when"};
 static const char *const TESTS[] = {"startswith", "endswith", "contains", "exists"};
 static const enum field_test TEST_KINDS[] = {FIELD_STARTS, FIELD_ENDS, FIELD_CONTAINS,
@@ -426,6 +427,19 @@ static bool derive_only(struct loader *x, const struct yaml_node *node, struct d
 	return d->address;
 }
 
+static bool derive_displace(struct loader *x, const struct yaml_node *node, struct derive *d)
+{
+	d->displace = LOGSOURCE_NO_SLOT;
+	if (!node)
+		return true;
+	if (node->kind == YAML_SCALAR && node->text.n)
+		d->displace = slot_of(x, node, node->text);
+	if (d->displace != LOGSOURCE_NO_SLOT && d->displace != d->slot)
+		return true;
+	FAIL(x, node, "'displace' takes another name");
+	return false;
+}
+
 /* `from` (templates) or `value` (a constant). */
 static bool derive_from(struct loader *x, const struct yaml_node *node, struct derive *d)
 {
@@ -469,7 +483,8 @@ static bool derive_parse(struct loader *x, const struct yaml_node *node, struct 
 	d->slot = slot_of(x, field, field->text);
 	d->when = when ? when_parse(x, when, 1) : NULL;
 	return d->slot != LOGSOURCE_NO_SLOT && (!when || d->when) &&
-	       derive_only(x, yaml_get(node, "only"), d) && derive_from(x, node, d);
+	       derive_only(x, yaml_get(node, "only"), d) &&
+	       derive_displace(x, yaml_get(node, "displace"), d) && derive_from(x, node, d);
 }
 
 static void load_derive(struct loader *x, const struct yaml_node *node)

@@ -86,6 +86,7 @@ struct candidate {
 
 struct derive {
 	uint16_t slot;
+	uint16_t displace;       /* the name that fields of this name get, or LOGSOURCE_NO_SLOT */
 	const struct when *when; /* NULL: always */
 	struct candidate *from;  /* the first that gives a value is taken */
 	size_t from_count;

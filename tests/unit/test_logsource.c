@@ -190,6 +190,19 @@ Test(logsource, the_acting_user_is_no_machine_or_system_account)
 	expect_value("user", "kept");
 }
 
+Test(logsource, a_windows_event_tells_its_host_itself)
+{
+	CLASSIFY("host", "relay.example", "Channel", "Security", "EventID", "4688", "Hostname",
+	         "WS5.corp.example");
+	expect_value("host", "WS5.corp.example");
+	expect_value("collector", "relay.example");
+	CLASSIFY("host", "ws5.CORP.example", "Channel", "Security", "Computer", "WS5.corp.example");
+	expect_value("host", "ws5.CORP.example");
+	expect_value("collector", NULL);
+	CLASSIFY("host", "web1", "program", "sshd", "Computer", "other");
+	expect_value("host", "web1");
+}
+
 Test(logsource, registry_categories_of_sysmon)
 {
 	static const struct {
@@ -350,6 +363,14 @@ Test(logsource, hostile_events_stay_within_limits)
 	expect_value("CommandLine", "x");
 	expect_value("Event.EventData.", "empty");
 	cr_expect_not(is(&set, "windows", NULL, NULL), "a null Channel is no Channel");
+	event_reset(&event);
+	event_put(&event, STR("Channel"), STR("Security"), VALUE_STRING);
+	event_put(&event, STR("Computer"), STR("ws5"), VALUE_STRING);
+	for (size_t i = 0; i + 3 < EVENT_FIELDS_MAX; i++)
+		event_put(&event, STR("host"), STR("relay"), VALUE_STRING);
+	logsources_classify(table, &event, &set);
+	expect_value("host", "ws5");
+	expect_value("collector", "relay");
 }
 
 Test(logsource, long_argument_lists_are_cut_not_lost)
@@ -428,6 +449,7 @@ Test(logsource_file, mistakes_are_told_with_their_place)
 		{"derive: [{field: x, from: '{a:first}'}]\n", "unknown ':first'"},
 		{"derive: [{field: x, from: '{a:list}'}]\n", "ends in a number"},
 		{"derive: [{field: x, from: a, only: number}]\n", "'only' knows no other"},
+		{"derive: [{field: x, from: a, displace: x}]\n", "'displace' takes another"},
 		{"derive: [{field: x, from: []}]\n", "must be text or a list"},
 		{"sources: [{when: {a: b}}]\n", "needs a product, a category or a service"},
 		{"sources: [{product: p}]\n", "needs 'when'"},

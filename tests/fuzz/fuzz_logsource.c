@@ -1,0 +1,80 @@
+/* The log-source table with any file, and with any event. The input is a YAML file, then a line "---EVENT---", then
+ * lines NAME=VALUE; with an empty first part the shipped file is used (run from the repo's top). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "event/logsource.h"
+
+#define MARK STR("---EVENT---\n")
+
+static struct logsources *load(struct str text)
+{
+	struct logsources *l = NULL;
+	struct diags d;
+	char path[64];
+
+	diags_init(&d);
+	int fd = memfd_create("logsources", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n)
+		abort();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int r = logsources_load(path, &d, &l);
+	if ((r < 0) != (d.errors > 0) || (r == 0) != (l != NULL))
+		abort();
+	close(fd);
+	diags_release(&d);
+	return l;
+}
+
+static void check(const struct logsources *l, struct event *e)
+{
+	struct logsource_set set, again;
+	size_t count;
+
+	logsources_classify(l, e, &set);
+	/* The index agrees with the fields. */
+	for (size_t i = 0; i < e->count; i++)
+		if (!event_find(e, e->fields[i].name))
+			abort();
+	/* All names are there now: a second time only what repeats may come. */
+	count = e->count;
+	logsources_classify(l, e, &again);
+	if (e->count < count)
+		abort();
+	logsources_resolve(l, STR("windows"), STR_NONE, STR_NONE, &again);
+	logsource_intersects(&set, &again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct logsources *shipped;
+	struct str input = str_make((const char *)data, size), file = STR_NONE, lines = input;
+	ptrdiff_t mark = str_search(input, MARK);
+	struct logsources *own = NULL;
+	struct event e;
+
+	if (!shipped) {
+		struct diags d;
+		diags_init(&d);
+		if (logsources_load("conf/logsources.yaml", &d, &shipped) < 0)
+			abort();
+		diags_release(&d);
+	}
+	if (mark >= 0) {
+		file = str_head(input, (size_t)mark);
+		lines = str_skip(input, (size_t)mark + MARK.n);
+	}
+	if (file.n && !(own = load(file)))
+		return 0;
+	event_setup(&e);
+	while (lines.p) {
+		struct str value = str_split(&lines, '\n'), name = str_split(&value, '=');
+		event_put(&e, name, value.p ? value : STR(""), value.p ? VALUE_STRING : VALUE_NULL);
+	}
+	check(own ? own : shipped, &e);
+	event_release(&e);
+	logsources_free(own);
+	return 0;
+}
