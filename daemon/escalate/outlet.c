@@ -18,7 +18,9 @@
  * alert measures the plugin and not the queue before it. Whatever changes (an answer, an end, a new alert, a timer)
  * leads to step(), which looks at the whole and does what is due; so there is one place that decides and one timer.
  * Alerts that wait have no deadline while the process is ready, since it takes them one after the other and each of
- * those has one; while it is not, they wait no longer than an alert may take. */
+ * those has one; while it is not, they wait no longer than an alert may take. A process that ends without having become
+ * ready (its options are wrong, it is no plugin) fails those that wait at once: the next one will hardly do better, and
+ * the route's back-off is the place to wait. After one that worked they wait for its successor. */
 
 #define BACKOFF_MIN_NS (500 * NS_PER_MS)
 #define BACKOFF_MAX_NS NS_PER_MINUTE
@@ -51,7 +53,8 @@ struct outlet {
 		since_mono; /* when `state` became ready, or last became anything else than ready */
 	uint64_t started_mono, restart_mono, backoff_ns;
 	uint32_t parallel;
-	size_t stray; /* of this process */
+	size_t stray;   /* of this process */
+	bool was_ready; /* this process */
 	bool closing;
 
 	struct alert_list waiting, flying;
@@ -130,6 +133,8 @@ static void on_gone(void *arg, const char *why)
 	remember_error(o, why);
 	snprintf(detail, sizeof(detail), "plugin %s", why);
 	finish_all(o, &o->flying, detail);
+	if (!o->was_ready)
+		finish_all(o, &o->waiting, detail);
 	o->o.trouble(o->o.arg, o->name, o->last_error);
 }
 
@@ -169,6 +174,7 @@ static void on_ready(struct outlet *o, const Isod__V1__PluginReady *ready)
 	o->parallel = ready->parallel ? ready->parallel : 1;
 	if (o->parallel > PARALLEL_MAX)
 		o->parallel = PARALLEL_MAX;
+	o->was_ready = true;
 	enter(o, READY);
 	log_info("plugin %s is ready", o->name);
 	wake(o);
@@ -214,6 +220,7 @@ static void start(struct outlet *o)
 	}
 	o->starts++;
 	o->stray = 0;
+	o->was_ready = false;
 	o->started_mono = clock_mono();
 	enter(o, STARTING);
 	plugin_process_send(o->process, buf_str(&o->setup));

@@ -1,5 +1,6 @@
 /* One configured plugin: the alerts that wait for it, the process that serves them, and its starting again with
- * back-off. What happens to the process costs the alerts it had an attempt each; those that wait go to the next one. */
+ * back-off. What happens to the process costs the alerts it had an attempt each; those that wait go to the next one,
+ * unless it never became ready. */
 #ifndef ISOD_ESCALATE_OUTLET_H
 #define ISOD_ESCALATE_OUTLET_H
 

@@ -349,15 +349,27 @@ Test(escalate, an_unknown_plugin_fails_for_good_but_not_at_once)
 
 Test(escalate, refused_options_are_told_and_tried_again_with_back_off)
 {
-	struct world *w = begin("refuse", SHORT);
+	struct world *w = begin("refuse", LONG);
 
 	send_alert(w, 1, 0);
+	RUN_UNTIL(w, w->result_count == 1);
+	cr_expect_eq(w->outcome, RETRY);
+	cr_expect_str_eq(w->detail, "plugin refused its options: option url: is \\x1b[31mmissing");
 	RUN_UNTIL(w, w->troubles >= 2);
 	cr_expect_str_eq(w->trouble, "refused its options: option url: is \\x1b[31mmissing");
 	cr_expect(!status_of(w).running);
+	finish(w);
+}
+
+Test(escalate, an_alert_waits_no_longer_than_its_time_out_for_a_process)
+{
+	struct world *w = begin("refuse", SHORT);
+
+	RUN_UNTIL(w, w->troubles >= 3); /* the next start is two seconds away */
+	send_alert(w, 1, 0);
 	RUN_UNTIL(w, w->result_count == 1);
 	cr_expect_eq(w->outcome, RETRY);
-	cr_expect_eq(strncmp(w->detail, "plugin is not running", 21), 0, "%s", w->detail);
+	cr_expect_eq(strncmp(w->detail, "plugin is not running: it ", 26), 0, "%s", w->detail);
 	finish(w);
 }
 
