@@ -22,10 +22,11 @@
 #include "base/pbjson.h"
 #include "ingest/framing.h"
 
-#define STALL_FIRST_MS   1
-#define STALL_LONGEST_MS 50
-#define STOP_PATIENCE_MS 10000 /* a stopping worker gives a full ring or a full disk this long */
-#define ACCEPT_PAUSE_MS  500
+#define STALL_FIRST_MS     1
+#define STALL_LONGEST_MS   50
+#define STOP_PATIENCE_MS   10000 /* a stopping worker gives a full ring or a full disk this long */
+#define ACCEPT_PAUSE_MS    500
+#define REPORTS_PER_SECOND 100 /* own events about peers: the listener's counts tell of all */
 #define LAST_DATAGRAMS                                                                             \
 	100000 /* taken at the end from a full buffer: more only come while being read */
 #define ERROR_TEXT 512
@@ -159,6 +160,18 @@ void worker_refused(struct worker *w, struct listener_counts *counts, struct str
 	w->handled = true;
 }
 
+/* A peer that fails on purpose, again and again, must not fill evidence with it. */
+static bool may_report(struct worker *w)
+{
+	uint64_t now = clock_mono();
+
+	if (now - w->report_window > NS_PER_SECOND) {
+		w->report_window = now;
+		w->reports = 0;
+	}
+	return w->reports++ < REPORTS_PER_SECOND;
+}
+
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail)
 {
@@ -174,6 +187,10 @@ void worker_report(struct worker *w, const char *event, const struct listener *l
 	char when[CLOCK_TEXT_MAX];
 	struct buf out;
 
+	if (!may_report(w)) {
+		count_add(&w->reports_dropped, 1);
+		return;
+	}
 	buf_init(&out, OWN_EVENT_MAX);
 	int r = buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
 	                   clock_format(clock_now(), when));

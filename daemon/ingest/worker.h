@@ -123,7 +123,9 @@ struct worker {
 	pthread_t thread;
 	bool started;
 	_Atomic bool stopping, ended;
-	_Atomic uint64_t stalls, untallied, redetected;
+	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
+	uint64_t report_window; /* clock_mono() of its begin, and how many there were in it */
+	unsigned reports;
 
 	/* Own events on their way to worker 0: locked. */
 	pthread_mutex_t mailbox_lock;

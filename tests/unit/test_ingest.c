@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "base/tls.h"
 #include "ingest/framing.h"
@@ -300,6 +302,79 @@ Test(ingest, full_inbox_stops_reading_and_loses_nothing)
 	close(fd);
 	BED_WAIT(&b, bed_count(&b, "tcp/").received == sent);
 	cr_expect_eq(b.match_count, sent);
+	bed_finish(&b);
+}
+
+struct counter {
+	const char *name;
+	uint64_t value;
+};
+
+static void take_counter(void *arg, const char *name, uint64_t value)
+{
+	struct counter *c = arg;
+
+	if (strcmp(name, c->name) == 0)
+		c->value = value;
+}
+
+static uint64_t counter(struct bed *b, const char *name)
+{
+	struct counter c = {name, 0};
+
+	ingest_counters(b->ingest, take_counter, &c);
+	return c.value;
+}
+
+Test(ingest, a_full_disk_stops_reading_and_loses_nothing)
+{
+	enum { FRAMES = 20000 };
+	struct rlimit limit = {.rlim_cur = 100000, .rlim_max = RLIM_INFINITY};
+	struct bed b;
+	struct buf lines;
+
+	signal(SIGXFSZ, SIG_IGN);
+	bed_init(&b, EVERYTHING);
+	b.config.workers = 1;
+	bed_listener(&b, LISTENER_TCP, "tcp", "127.0.0.1:0");
+	bed_start(&b);
+	buf_init(&lines, 0);
+	for (size_t i = 0; i < FRAMES; i++)
+		buf_printf(&lines, "<13>frame %zu\n", i);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	int fd = bed_connect(&b, "tcp", SOCK_STREAM, "127.0.0.1");
+	bed_send(fd, buf_str(&lines));
+	BED_WAIT(&b, counter(&b, "ingest_stalls") > 0);
+	bed_drain(&b);
+	/* No match is published of a frame that is not written. */
+	cr_expect_lt(b.match_count, 100000 / sizeof("<13>frame 1"));
+	limit.rlim_cur = RLIM_INFINITY;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	close(fd);
+	BED_WAIT(&b, bed_count(&b, "tcp/").received == FRAMES);
+	cr_expect_eq(b.match_count, FRAMES);
+	buf_release(&lines);
+	bed_finish(&b);
+}
+
+Test(ingest, a_flood_of_failures_does_not_fill_evidence)
+{
+	enum { PEERS = 300 };
+	struct bed b;
+
+	bed_init(&b, NULL);
+	b.config.workers = 1;
+	bed_listener(&b, LISTENER_TCP, "tcp", "127.0.0.1:0");
+	bed_start(&b);
+	for (size_t i = 0; i < PEERS; i++) {
+		int fd = bed_connect(&b, "tcp", SOCK_STREAM, "127.0.0.1");
+		bed_send(fd, STR("999999999 <13>lie"));
+		close(fd);
+	}
+	BED_WAIT(&b, bed_count(&b, "tcp/").refused == PEERS);
+	BED_WAIT(&b, bed_count(&b, "isod/").received + counter(&b, "ingest_own_events_dropped") ==
+	                     PEERS);
+	cr_expect_eq(bed_status(&b, "tcp").refused, PEERS);
 	bed_finish(&b);
 }
 
@@ -669,23 +744,15 @@ Test(ingest, a_socket_left_behind_is_replaced_one_in_use_is_not)
 
 /* ---- own events ---- */
 
-static void take_counter(void *arg, const char *name, uint64_t value)
-{
-	if (strcmp(name, "ingest_own_events_dropped") == 0)
-		*(uint64_t *)arg = value;
-}
-
 Test(ingest, own_events_wait_for_the_start_and_a_flood_is_counted)
 {
 	struct bed b;
-	uint64_t dropped = 0;
 
 	bed_init(&b, NULL);
 	bed_open(&b, BED_RING, NULL, 0);
 	for (size_t i = 0; i < 1500; i++)
 		ingest_own_event(b.ingest, STR("{\"product\":\"isod\",\"event\":\"test\"}"));
-	ingest_counters(b.ingest, take_counter, &dropped);
-	cr_expect_eq(dropped, 500);
+	cr_expect_eq(counter(&b, "ingest_own_events_dropped"), 500);
 	cr_assert_eq(ingest_start(b.ingest), 0);
 	BED_WAIT(&b, bed_count(&b, "isod/testnode").received == 1000);
 	bed_stop(&b);
