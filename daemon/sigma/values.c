@@ -101,11 +101,12 @@ static int parse_address(struct str text, uint8_t out[static 16], bool *ret_v4)
 	return 0;
 }
 
-static uint8_t prefix_mask(unsigned prefix, unsigned byte)
+/* The bits of byte `byte` of an address that belong to the first `prefix` bits. */
+static unsigned prefix_mask(unsigned prefix, unsigned byte)
 {
 	if (prefix >= 8 * (byte + 1))
 		return 0xff;
-	return prefix <= 8 * byte ? 0 : (uint8_t)(0xff00 >> prefix % 8 & 0xff);
+	return prefix <= 8 * byte ? 0 : 0xff00u >> prefix % 8 & 0xff;
 }
 
 int network_parse(struct str text, struct network *ret, bool *ret_stray)
@@ -123,7 +124,7 @@ int network_parse(struct str text, struct network *ret, bool *ret_stray)
 	n.prefix = (uint8_t)(prefix + (v4 ? 96 : 0));
 	for (unsigned i = 0; i < 16; i++) {
 		stray |= (n.address[i] & ~prefix_mask(n.prefix, i)) != 0;
-		n.address[i] &= prefix_mask(n.prefix, i);
+		n.address[i] = (uint8_t)(n.address[i] & prefix_mask(n.prefix, i));
 	}
 	*ret = n;
 	*ret_stray = stray;
