@@ -10,7 +10,7 @@
 
 #include "sigma/selection.h"
 
-#define CONDITION_TEXT_MAX  65536 /* bytes; the longest of SigmaHQ has 400 */
+#define CONDITION_TEXT_MAX  65536 /* bytes; the longest of SigmaHQ has 542 */
 #define CONDITION_DEPTH_MAX 64    /* brackets in brackets */
 
 struct selection {

@@ -5,9 +5,9 @@
 
 #include "base/str.h"
 
-#define REGEX_PATTERN_MAX 65536 /* characters; the longest of SigmaHQ has 1,800 */
-/* Steps back that one search may take from one starting point, the bound on patterns that explode. The SigmaHQ
- * rules stay under 3,000 on real events. */
+#define REGEX_PATTERN_MAX 65536 /* characters; the longest of SigmaHQ has 217 */
+/* Steps back that one search may take from one starting point, the bound on patterns that explode. None of SigmaHQ's
+ * searches in the 20,000 Windows events of the corpus comes near it. */
 #define REGEX_STEPS_MAX   200000
 #define REGEX_SUBJECT_MAX 65536 /* bytes of a value that are searched: the default frame limit */
 
