@@ -14,9 +14,9 @@
 #define TAG_WORDS_MAX 4
 #define SEQUENCES_MAX 2 /* Cisco IOS sends up to two message counters before the time */
 
-static struct str skip_blanks(struct str s)
+static struct str skip_space(struct str s)
 {
-	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+	while (s.n && isspace((unsigned char)s.p[0]))
 		s = str_skip(s, 1);
 	return s;
 }
@@ -123,7 +123,8 @@ static size_t tag_of_words(struct str s)
 
 	if (colon <= 0 || ((size_t)colon + 1 < s.n && !isspace((unsigned char)s.p[colon + 1])))
 		return 0;
-	for (struct str rest = str_head(s, (size_t)colon); rest.n; rest = skip_blanks(rest)) {
+	struct str rest = skip_space(str_head(s, (size_t)colon));
+	for (; rest.n; rest = skip_space(rest)) {
 		last = first_word(rest);
 		rest = str_skip(rest, last.n);
 		words++;
@@ -165,11 +166,11 @@ static bool tag_of(struct str s, struct tag *ret)
 	ret->text = str_head(s, n);
 	struct str rest = str_skip(s, n);
 	if (n == w.n && has_pid(w)) {
-		struct str colon = skip_blanks(rest);
+		struct str colon = skip_space(rest);
 		ret->colon = colon.n && colon.p[0] == ':';
 		rest = ret->colon ? colon : rest;
 	}
-	ret->body = skip_blanks(ret->colon ? str_skip(rest, 1) : rest);
+	ret->body = skip_space(ret->colon ? str_skip(rest, 1) : rest);
 	return true;
 }
 
@@ -189,11 +190,11 @@ static void split_tag(struct str tag, struct envelope *v)
 		tag = str_head(tag, (size_t)paren);
 	}
 	/* "syslogd 1.4.1:" */
-	struct str name = first_word(tag), version = skip_blanks(str_skip(tag, name.n));
+	struct str name = first_word(tag), version = skip_space(str_skip(tag, name.n));
 	if (is_version(version))
 		tag = name;
 	if (str_starts(tag, STR("-- ")))
-		tag = skip_blanks(str_skip(tag, 3));
+		tag = skip_space(str_skip(tag, 3));
 	if (tag.n > 1 && tag.p[0] == '%')
 		v->msgid = str_skip(tag, 1);
 	if (tag.n > 1 && tag.p[0] == '/' && !last_is(tag, '/')) {
@@ -210,7 +211,7 @@ static void split_tag(struct str tag, struct envelope *v)
 static bool tag_before_line(struct str s, uint64_t received_ns, struct envelope *v)
 {
 	struct envelope inner;
-	struct str w = first_word(s), rest = skip_blanks(str_skip(s, w.n));
+	struct str w = first_word(s), rest = skip_space(str_skip(s, w.n));
 
 	if (last_is(w, ':'))
 		w.n--;
@@ -227,8 +228,8 @@ static void host_and_tag(struct str s, uint64_t received_ns, struct envelope *v)
 	struct envelope inner;
 	struct tag tag;
 
-	s = skip_blanks(s);
-	struct str w = first_word(s), after = skip_blanks(str_skip(s, w.n));
+	s = skip_space(s);
+	struct str w = first_word(s), after = skip_space(str_skip(s, w.n));
 	v->body = s;
 	if (begins_body(s) || syslog_nested_parse(s, received_ns, &inner))
 		return;
@@ -244,7 +245,7 @@ static void host_and_tag(struct str s, uint64_t received_ns, struct envelope *v)
 		s = after;
 		/* "asa01 : %ASA-6-302013: …" */
 		if (str_starts(s, STR(": ")))
-			s = skip_blanks(str_skip(s, 1));
+			s = skip_space(str_skip(s, 1));
 	}
 	v->body = s;
 	if (begins_body(s) || tag_before_line(s, received_ns, v))
@@ -259,7 +260,7 @@ static void host_and_tag(struct str s, uint64_t received_ns, struct envelope *v)
 static void host_without_time(struct str s, struct envelope *v)
 {
 	struct tag tag;
-	struct str w = first_word(s), after = skip_blanks(str_skip(s, w.n));
+	struct str w = first_word(s), after = skip_space(str_skip(s, w.n));
 
 	v->body = s;
 	if (begins_body(s))
@@ -279,7 +280,7 @@ static void host_without_time(struct str s, struct envelope *v)
 
 static bool time_of(struct str *s, uint64_t received_ns, uint64_t *ret_ns)
 {
-	struct str at = skip_blanks(*s);
+	struct str at = skip_space(*s);
 	size_t used;
 
 	if (at.n && (at.p[0] == '*' || at.p[0] == '.'))
@@ -304,7 +305,7 @@ static bool counters_and_time(struct str *s, uint64_t received_ns, struct envelo
 			n++;
 		if (n == 0 || n + 1 >= at.n || at.p[n] != ':' || at.p[n + 1] != ' ')
 			break;
-		at = skip_blanks(str_skip(at, n + 1));
+		at = skip_space(str_skip(at, n + 1));
 	}
 	if (time_of(&at, received_ns, &v->time_ns)) {
 		*s = at;
@@ -340,7 +341,7 @@ bool syslog3164_parse(struct str frame, uint64_t received_ns, struct envelope *r
 		if (host.p)
 			v.host = host;
 	} else {
-		host_without_time(skip_blanks(s), &v);
+		host_without_time(skip_space(s), &v);
 	}
 	*ret = v;
 	return true;
@@ -362,11 +363,11 @@ bool syslog_nested_parse(struct str body, uint64_t received_ns, struct envelope 
 	syslog_priority(&s, &v.priority);
 	if (!time_of(&s, received_ns, &v.time_ns) || v.time_ns == 0 || s.n == 0 || s.p[0] != ' ')
 		return false;
-	s = skip_blanks(s);
+	s = skip_space(s);
 	struct str w = first_word(s);
 	if (!is_host(w) || has_pid(w) || is_no_host(w))
 		return false;
-	s = skip_blanks(str_skip(s, w.n));
+	s = skip_space(str_skip(s, w.n));
 	if (!tag_of(s, &tag) || !tag.colon)
 		return false;
 	v.host = unbracket(w);

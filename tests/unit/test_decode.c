@@ -524,6 +524,23 @@ Test(decode, what_nothing_understands_stays_whole)
 	}
 }
 
+/* Found by fuzz_decode: a line end between the words of a tag was nobody's, and the loop over them stood still. */
+Test(decode, other_white_space_in_a_header_ends_words_too)
+{
+	static const char *const spaces[] = {"\n", "\r", "\v", "\f", "\t"};
+	char frame[128];
+
+	for (size_t i = 0; i < sizeof(spaces) / sizeof(*spaces); i++) {
+		snprintf(frame, sizeof(frame), "<13>Nov 23 18:00:00 h a%sb c: x", spaces[i]);
+		decode(str_of(frame));
+		cr_expect_not(e.flags & EVENT_UNDECODED);
+		snprintf(frame, sizeof(frame), "<13>%sa%s%sb[1]%s: x", spaces[i], spaces[i],
+		         spaces[i], spaces[i]);
+		decode(str_of(frame));
+		cr_expect_not(e.flags & EVENT_UNDECODED);
+	}
+}
+
 Test(decode, bad_bytes_are_kept_and_told)
 {
 	decode(STR("<13>Nov 23 18:00:00 h p: a\xff\xc0z"));
