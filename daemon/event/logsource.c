@@ -293,7 +293,7 @@ static bool candidate_value(struct look *k, const struct candidate *c, struct st
 		if (!fill_part(k, &c->parts[i], &t))
 			return false;
 	if (t.count == 1) {
-		*ret = pieces[0];
+		*ret = t.pieces[0];
 		return true;
 	}
 	char *p = arena_alloc(&k->e->arena, t.bytes ? t.bytes : 1);
@@ -301,9 +301,9 @@ static bool candidate_value(struct look *k, const struct candidate *c, struct st
 		return false;
 	*ret = str_make(p, t.bytes);
 	for (size_t i = 0; i < t.count; i++) {
-		if (pieces[i].n)
-			memcpy(p, pieces[i].p, pieces[i].n);
-		p += pieces[i].n;
+		if (t.pieces[i].n)
+			memcpy(p, t.pieces[i].p, t.pieces[i].n);
+		p += t.pieces[i].n;
 	}
 	return true;
 }

@@ -392,9 +392,12 @@ Test(logsource, long_argument_lists_are_cut_not_lost)
 
 /* --- files with mistakes --- */
 
-static char *write_file(const char *text)
+#define PATH_SIZE 32
+
+/* Into a fresh file, whose name goes to `path`. */
+static const char *write_file(const char *text, char path[static PATH_SIZE])
 {
-	static char path[] = "/tmp/test_logsource.XXXXXX";
+	snprintf(path, PATH_SIZE, "/tmp/test_logsource.XXXXXX");
 	int fd = mkstemp(path);
 
 	cr_assert_geq(fd, 0);
@@ -407,9 +410,9 @@ static void expect_error(const char *text, const char *want)
 {
 	struct logsources *l = NULL;
 	struct diags d;
-	char line[512] = "";
+	char line[512] = "", path[PATH_SIZE];
 
-	char *path = write_file(text);
+	write_file(text, path);
 	diags_init(&d);
 	cr_expect_lt(logsources_load(path, &d, &l), 0, "accepted: %s", text);
 	cr_expect_null(l);
@@ -420,7 +423,6 @@ static void expect_error(const char *text, const char *want)
 	          want);
 	diags_release(&d);
 	unlink(path);
-	memcpy(path + strlen(path) - 6, "XXXXXX", 6);
 }
 
 Test(logsource_file, mistakes_are_told_with_their_place)
@@ -538,9 +540,10 @@ Test(logsource_file, conditions_mean_what_they_say)
 	};
 	static const char *const products[] = {"eq",   "both", "start",  "end",   "part", "there",
 	                                       "gone", "no",   "either", "mixed", "never"};
+	char path[PATH_SIZE];
 	struct diags d;
 
-	char *path = write_file(text);
+	write_file(text, path);
 	diags_init(&d);
 	cr_assert_eq(logsources_load(path, &d, &table), 0);
 	unlink(path);
@@ -573,9 +576,10 @@ Test(logsource_file, names_and_templates)
 		"  - {field: line, from: '{arg0:list}'}\n"
 		"  - {field: fixed, when: {full|exists: true}, value: 'yes'}\n"
 		"  - {field: peer, from: [ip, other], only: address}\n";
+	char path[PATH_SIZE];
 	struct diags d;
 
-	char *path = write_file(text);
+	write_file(text, path);
 	diags_init(&d);
 	cr_assert_eq(logsources_load(path, &d, &table), 0);
 	unlink(path);

@@ -360,9 +360,10 @@ static void read_log(const char *name, struct buf *out)
 	char *path = shared_file(name);
 
 	buf_init(out, (size_t)64 << 20);
-	if (path_read(path, out) < 0)
-		cr_skip("no log at %s", path);
+	int r = path_read(path, out);
 	free(path);
+	if (r < 0)
+		cr_skip("no %s in the shared corpus", name);
 }
 
 #define FAILURES_MAX 64
