@@ -10,25 +10,26 @@
 #include "base/mem.h"
 
 /* The reflected Castagnoli polynomial, one nibble a step: for processors without the instruction. */
-static uint32_t crc32c_portable(uint32_t crc, struct str data)
+uint32_t crc32c_portable(uint32_t crc, struct str data)
 {
 	static const uint32_t nibble[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
 	                                    0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
 	                                    0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
 	                                    0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
 
+	crc = ~crc;
 	for (size_t i = 0; i < data.n; i++) {
 		crc ^= (uint8_t)data.p[i];
 		crc = nibble[crc & 15] ^ (crc >> 4);
 		crc = nibble[crc & 15] ^ (crc >> 4);
 	}
-	return crc;
+	return ~crc;
 }
 
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, struct str data)
 {
-	uint64_t wide = crc, word;
+	uint64_t wide = ~crc, word;
 
 	while (data.n >= 8) {
 		memcpy(&word, data.p, 8);
@@ -38,18 +39,17 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, str
 	crc = (uint32_t)wide;
 	for (size_t i = 0; i < data.n; i++)
 		crc = __builtin_ia32_crc32qi(crc, (uint8_t)data.p[i]);
-	return crc;
+	return ~crc;
 }
 #endif
 
 uint32_t crc32c(uint32_t crc, struct str data)
 {
-	crc = ~crc;
 #if defined(__x86_64__)
 	if (__builtin_cpu_supports("sse4.2"))
-		return ~crc32c_sse42(crc, data);
+		return crc32c_sse42(crc, data);
 #endif
-	return ~crc32c_portable(crc, data);
+	return crc32c_portable(crc, data);
 }
 
 void sha256(const struct str *parts, size_t count, uint8_t out[static SHA256_BYTES])

@@ -12,6 +12,8 @@
 
 /* Continues `crc` (0 to begin) over `data`; uses the processor's instruction where there is one. */
 uint32_t crc32c(uint32_t crc, struct str data);
+/* The same without that instruction: what crc32c() does on other processors. */
+uint32_t crc32c_portable(uint32_t crc, struct str data);
 
 /* The digest of the parts one after the other. */
 void sha256(const struct str *parts, size_t count, uint8_t out[static SHA256_BYTES]);
