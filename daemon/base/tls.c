@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -154,10 +155,15 @@ static int bad_file(const struct report *report, const char *what, const char *f
 
 static int check_readable(const struct report *report, const char *what, const char *file)
 {
-	if (access(file, R_OK) == 0)
-		return 0;
-	int r = -errno;
-	snprintf(report->text, report->size, "%s %s: %s", what, file, strerror(-r));
+	struct stat st;
+	int r = stat(file, &st) < 0 || access(file, R_OK) < 0 ? -errno : 0;
+
+	if (r < 0)
+		snprintf(report->text, report->size, "%s %s: %s", what, file, strerror(-r));
+	else if (!S_ISREG(st.st_mode)) { /* OpenSSL would read a device or a pipe for ever */
+		snprintf(report->text, report->size, "%s %s: no regular file", what, file);
+		r = -EINVAL;
+	}
 	return r;
 }
 

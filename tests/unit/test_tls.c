@@ -609,7 +609,9 @@ Test(tls, files_that_cannot_be_used_are_named_with_the_reason)
 	expect_no_context(SERVER(cert, client_id.file, NULL, 0), -EINVAL, "does not belong",
 	                  client_id.file);
 	expect_no_context(SERVER(cert, encrypted, NULL, 0), -EINVAL, "encrypted", encrypted);
-	expect_no_context(SERVER(folder, key, NULL, 0), -EINVAL, "certificate", folder);
+	expect_no_context(SERVER(folder, key, NULL, 0), -EINVAL, "no regular file", folder);
+	expect_no_context(SERVER("/dev/zero", key, NULL, 0), -EINVAL, "no regular file",
+	                  "/dev/zero");
 	expect_no_context(SERVER(cert, NULL, NULL, 0), -EINVAL, "needs its key", "");
 	expect_no_context(SERVER(NULL, NULL, NULL, 0), -EINVAL, "needs its key", "");
 	expect_no_context(SERVER(cert, key, NULL, TLS_PEER_REQUIRED), -EINVAL, "no CA file", "");
