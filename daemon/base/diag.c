@@ -89,7 +89,7 @@ static struct str lower(const char *word, char *out, size_t size)
 {
 	size_t n = 0;
 
-	for (; word[n] && n < size; n++)
+	for (; n < size && word[n]; n++)
 		out[n] = (char)tolower((unsigned char)word[n]);
 	return str_make(out, n);
 }

@@ -38,24 +38,28 @@ static int escape(struct buf *out, unsigned char c)
 	return buf_printf(out, "\\u%04x", c);
 }
 
+/* The first character of `s` that is not plain; *ret_used: its bytes. */
+static int append_special(struct buf *out, struct str s, size_t *ret_used)
+{
+	size_t n = utf8_sequence(s);
+
+	*ret_used = n ? n : 1;
+	if (n == 0)
+		return buf_append(out, "\xef\xbf\xbd", 3);
+	if (n == 1)
+		return escape(out, (unsigned char)s.p[0]);
+	if (n == 2 && s.p[0] == '\xc2' && (unsigned char)s.p[1] < 0xa0)
+		return escape(out, (unsigned char)s.p[1]); /* C1: terminals obey them */
+	return buf_append(out, s.p, n);
+}
+
 static int quote(struct buf *out, struct str s)
 {
 	int r = buf_putc(out, '"');
 
 	while (r == 0 && s.n) {
 		size_t n = plain_run(s);
-		if (n) {
-			r = buf_append(out, s.p, n);
-		} else if ((n = utf8_sequence(s)) == 0) {
-			r = buf_append(out, "\xef\xbf\xbd", 3);
-			n = 1;
-		} else if (n == 1) {
-			r = escape(out, (unsigned char)s.p[0]);
-		} else if (n == 2 && s.p[0] == '\xc2' && (unsigned char)s.p[1] < 0xa0) {
-			r = escape(out, (unsigned char)s.p[1]); /* C1: terminals obey them */
-		} else {
-			r = buf_append(out, s.p, n);
-		}
+		r = n ? buf_append(out, s.p, n) : append_special(out, s, &n);
 		s = str_skip(s, n);
 	}
 	return r < 0 ? r : buf_putc(out, '"');
