@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/diag.h"
 #include "base/log.h"
@@ -19,7 +17,7 @@ static const struct isoctl_command *const families[] = {
 	isoctl_send_commands,
 };
 
-/* Options that stand before the command; --json may stand anywhere. */
+/* Options of all commands: they may stand anywhere before a "--". */
 static const struct option_text {
 	const char *name, *value, *help;
 } options[] = {
@@ -54,8 +52,9 @@ int isoctl_usage(const struct isoctl_command *c)
 	return 2;
 }
 
-/* Where the value of `name` goes, or NULL. */
-static const char **place_of(struct isoctl *ctl, const char *name)
+/* Where the value of the option that `word` begins with goes ("--ca", "--ca=FILE"), or NULL; *ret_value is what stands
+ * behind its "=", or NULL. */
+static const char **place_of(struct isoctl *ctl, const char *word, const char **ret_value)
 {
 	const struct {
 		const char *name;
@@ -65,50 +64,38 @@ static const char **place_of(struct isoctl *ctl, const char *name)
 		{"--cert", &ctl->cert},     {"--key", &ctl->key},
 	};
 
-	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		if (strcmp(name, places[i].name) == 0)
-			return places[i].place;
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		size_t n = strlen(places[i].name);
+		if (strncmp(word, places[i].name, n) != 0 || (word[n] && word[n] != '='))
+			continue;
+		*ret_value = word[n] ? word + n + 1 : NULL;
+		return places[i].place;
+	}
 	return NULL;
 }
 
-/* Takes --json out wherever it stands before a "--". Returns how many arguments are left. */
-static int take_json(struct isoctl *ctl, int argc, char **argv)
-{
-	bool ended = false;
-	int n = 0;
-
-	for (int i = 0; i < argc; i++) {
-		ended |= strcmp(argv[i], "--") == 0;
-		if (!ended && strcmp(argv[i], "--json") == 0)
-			ctl->json = true;
-		else
-			argv[n++] = argv[i];
-	}
-	return n;
-}
-
-/* Reads the options at the front. Returns how many arguments they take, or -1 after an error message. */
+/* Takes the options of all commands out of argv. Returns how many arguments are left, or -1 after an error
+ * message. */
 static int take_options(struct isoctl *ctl, int argc, char **argv)
 {
-	int i = 0;
+	int kept = 0, i = 0;
 
-	while (i < argc && strncmp(argv[i], "--", 2) == 0) {
-		const char **place = place_of(ctl, argv[i]);
-		if (strcmp(argv[i], "--help") == 0) {
-			usage(stdout);
-			exit(0);
-		}
-		if (!place || i + 1 == argc) {
-			fprintf(stderr,
-			        place ? "isoctl: %s needs a value\n"
-			              : "isoctl: unknown option %s (see isoctl --help)\n",
-			        argv[i]);
+	for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		const char *value = NULL, **place = place_of(ctl, argv[i], &value);
+		if (strcmp(argv[i], "--json") == 0) {
+			ctl->json = true;
+		} else if (!place) {
+			argv[kept++] = argv[i];
+		} else if (value || i + 1 < argc) {
+			*place = value ? value : argv[++i];
+		} else {
+			fprintf(stderr, "isoctl: %s needs a value\n", argv[i]);
 			return -1;
 		}
-		*place = argv[i + 1];
-		i += 2;
 	}
-	return i;
+	for (; i < argc; i++)
+		argv[kept++] = argv[i];
+	return kept;
 }
 
 static int unknown_command(const char *family, const char *verb)
@@ -160,16 +147,18 @@ int main(int argc, char **argv)
 {
 	const char *socket = getenv("ISOD_SOCKET");
 	struct isoctl ctl = {.socket = socket ? socket : SOCKET_DEFAULT};
-	int used;
 
 	log_setup(LOG_TO_STDERR, LOG_WARNING, "isoctl");
-	argc = take_json(&ctl, argc - 1, ++argv);
-	used = take_options(&ctl, argc, argv);
-	if (used < 0)
+	argc = take_options(&ctl, argc - 1, ++argv);
+	if (argc < 0)
 		return 2;
-	if (used == argc) {
-		usage(stderr);
+	if (argc == 0 || strcmp(argv[0], "--help") == 0) {
+		usage(argc ? stdout : stderr);
+		return argc ? 0 : 2;
+	}
+	if (argv[0][0] == '-') {
+		fprintf(stderr, "isoctl: unknown option %s (see isoctl --help)\n", argv[0]);
 		return 2;
 	}
-	return run(&ctl, argc - used, argv + used);
+	return run(&ctl, argc, argv);
 }
