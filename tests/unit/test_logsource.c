@@ -261,6 +261,20 @@ Test(logsource, sudo_and_auditd_commands_are_linux_processes)
 	expect_value("CommandLine", "/usr/bin/tail -f /var/log/syslog");
 	expect_value("USER", "root");
 
+	set = CLASSIFY("program", "sudo", "user", "jo", "target_user", "root", "outcome", "failure",
+	               "command", "/usr/bin/tail -f /var/log/syslog");
+	cr_expect_not(is(&set, "linux", "process_creation", NULL), "what was refused did not run");
+	expect_value("CommandLine", NULL);
+
+	set = CLASSIFY("type", "SYSCALL", "arch", "c000003e", "syscall", "59", "exe", "/bin/ls",
+	               "audit_id", "1.2:3");
+	cr_expect(is(&set, "linux", "process_creation", NULL));
+	expect_value("SYSCALL", "execve");
+	expect_value("Image", "/bin/ls");
+	set = CLASSIFY("type", "SYSCALL", "arch", "c000003e", "syscall", "2", "exe", "/bin/ls",
+	               "audit_id", "1.2:3");
+	cr_expect_not(is(&set, "linux", "process_creation", NULL));
+
 	set = CLASSIFY("type", "EXECVE", "argc", "3", "a0", "/bin/ls", "a1", "-l", "a2", "/etc");
 	cr_expect(is(&set, "linux", "process_creation", NULL));
 	cr_expect(is(&set, "linux", NULL, "auditd"));
