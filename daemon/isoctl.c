@@ -15,6 +15,7 @@ static const struct isoctl_command *const families[] = {
 	isoctl_rules_commands,
 	isoctl_ledger_commands,
 	isoctl_send_commands,
+	isoctl_query_commands,
 };
 
 /* Options of all commands: they may stand anywhere before a "--". */

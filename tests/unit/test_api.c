@@ -125,6 +125,7 @@ static void teardown(void)
 	char *command = xasprintf("rm -rf '%s'", rig.dir);
 
 	api_close(rig.api);
+	rig.api = NULL; /* the officer may still have something to tell */
 	officer_close(rig.officer);
 	inbox_release(&rig.inbox);
 	event_base_free(rig.base);
