@@ -304,10 +304,11 @@ static bool ends_value(struct str s, size_t at)
 	       str_starts(str_skip(s, at), STR("#035"));
 }
 
-/* Cuts one value off *s, which stands behind the "=". */
-static struct str take_value(struct str *s, char *ret_quote)
+/* Cuts one value off *s, which stands behind the "=". *unclosed: no more single quotes end anywhere in *s (found
+ * out once, so that a record full of opening quotes is not searched to its end for each). */
+static struct str take_value(struct str *s, char *ret_quote, bool *unclosed)
 {
-	char quote = s->n && (s->p[0] == '"' || s->p[0] == '\'') ? s->p[0] : 0;
+	char quote = s->n && (s->p[0] == '"' || (s->p[0] == '\'' && !*unclosed)) ? s->p[0] : 0;
 	struct str value;
 	size_t n = 1;
 
@@ -321,6 +322,7 @@ static struct str take_value(struct str *s, char *ret_quote)
 			*ret_quote = quote;
 			return value;
 		}
+		*unclosed = *unclosed || quote == '\'';
 	}
 	*ret_quote = 0;
 	n = word_length(*s);
@@ -360,6 +362,8 @@ static struct str take_access(struct event *e, struct str s)
 
 static void put_fields(struct event *e, struct str type, struct str s, unsigned depth)
 {
+	bool unclosed = false;
+
 	for (;;) {
 		s = skip_blanks(s);
 		if (str_starts(s, STR("#035")))
@@ -377,7 +381,7 @@ static void put_fields(struct event *e, struct str type, struct str s, unsigned 
 		}
 		struct str name = str_head(w, (size_t)equals);
 		s = str_skip(s, (size_t)equals + 1);
-		struct str value = take_value(&s, &quote);
+		struct str value = take_value(&s, &quote, &unclosed);
 		/* SADDR={ saddr_fam=inet … } */
 		if (str_eq(value, STR("{")))
 			continue;

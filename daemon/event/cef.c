@@ -10,6 +10,8 @@
 #include "event/decoders.h"
 #include "event/stamp.h"
 
+#define LABELS_MAX 64 /* the format knows 30 custom fields */
+
 static const struct alias aliases[] = {
 	{"src", "src_ip"},
 	{"sourceAddress", "src_ip"},
@@ -132,12 +134,13 @@ static void extension(struct event *e, struct str s)
 /* cs1Label=Rule and cs1=42 also give Rule=42. */
 static void labels(struct event *e, size_t first)
 {
-	size_t last = e->count;
+	size_t last = e->count, seen = 0;
 
-	for (size_t i = first; i < last; i++) {
+	for (size_t i = first; i < last && seen < LABELS_MAX; i++) {
 		struct field f = e->fields[i];
 		if (!str_ends(f.name, STR("Label")) || f.value.n == 0)
 			continue;
+		seen++;
 		const struct field *v = event_find(e, str_head(f.name, f.name.n - 5));
 		if (v)
 			event_put_derived(e, f.value, v->value, (enum value_type)v->type);

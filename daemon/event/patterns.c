@@ -33,6 +33,9 @@ static bool keep(struct match *m, size_t node, size_t from, size_t n, size_t aft
 {
 	size_t count = m->count;
 
+	if (m->steps == 0)
+		return false;
+	m->steps--;
 	/* Most tries end at the first byte of the literal behind the capture: look before the leap. */
 	const struct pattern_node *next = &m->nodes[node + 1];
 	if (next->kind == NODE_LITERAL &&
@@ -51,7 +54,7 @@ static bool keep(struct match *m, size_t node, size_t from, size_t n, size_t aft
 
 static bool shortest(struct match *m, size_t node, size_t at, size_t least, size_t most)
 {
-	for (size_t n = least; n <= most; n++)
+	for (size_t n = least; n <= most && m->steps; n++)
 		if (keep(m, node, at, n, at + n))
 			return true;
 	return false;
@@ -59,7 +62,7 @@ static bool shortest(struct match *m, size_t node, size_t at, size_t least, size
 
 static bool longest(struct match *m, size_t node, size_t at, size_t least, size_t most)
 {
-	for (size_t n = most + 1; n-- > least;)
+	for (size_t n = most + 1; n-- > least && m->steps;)
 		if (keep(m, node, at, n, at + n))
 			return true;
 	return false;
@@ -219,7 +222,7 @@ static bool try_program(const struct scope *scope, const struct program *program
 			continue;
 		m.text = text;
 		m.nodes = p->nodes;
-		m.steps = PATTERN_STEPS_MAX;
+		m.steps = PATTERN_STEPS(text.n);
 		m.count = 0;
 		if (!fits(&m, 0, 0))
 			continue;

@@ -10,9 +10,10 @@
 #define PATTERN_NODES_MAX    64   /* pieces of one pattern: bounds the recursion of the matcher */
 #define PATTERN_CAPTURES_MAX 24
 #define PATTERN_DEPTH_MAX    4 /* optional parts inside each other */
-#define PATTERN_STEPS_MAX                                                                          \
-	20000 /* tries for one pattern on one message: bounds what a message can cost */
-#define PATTERNS_MAX 20000 /* in the whole file */
+/* Tries for one pattern on one message: a fixed share and one for its length, so that what a message can cost grows
+ * with its length only. */
+#define PATTERN_STEPS(n) (20000 + 4 * (n))
+#define PATTERNS_MAX     20000 /* in the whole file */
 
 enum capture {
 	CAPTURE_WORD,   /* no blanks, the shortest that lets the rest fit */

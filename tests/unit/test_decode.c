@@ -556,6 +556,44 @@ Test(decode, bad_bytes_are_kept_and_told)
 	cr_assert_not(e.flags & EVENT_BAD_UTF8);
 }
 
+/* Frames of the largest size that are built to make a decoder go over them again and again. Criterion's time limit
+ * is generous on purpose: quadratic work would take minutes here. */
+Test(decode, frames_built_to_be_slow_are_not, .timeout = 60)
+{
+	static const struct {
+		const char *start, *again;
+	} shapes[] = {
+		{"type=X msg=audit(1.1:1): ", "a='b "},
+		{"type=X msg=audit(1.1:1): ", "a=\"b "},
+		{"CEF:0|V|P|1|2|n|5|", "aLabel=b "},
+		{"CEF:0|V|P|1|2|n|5|", "=a\\"},
+		{"LEEF:2.0|V|P|1|2|x|", "xa=b"},
+		{"<1>1 - - - - - ", "[a b=\"\"]"},
+		{"<13>Nov 23 18:00:00 h sshd[1]: Failed password for ", "a from 192.0.2.1 port "},
+		{"<13>Nov 23 18:00:00 h sudo: a : ", " ; PWD=a ; USER="},
+		{"<13>Nov 23 18:00:00 h named: client ", "1:"},
+		{"<13>Nov 23 18:00:00 h p: message repeated 2 times: [ ",
+	         "message repeated 2 times: [ "},
+		{"<13>", "Nov 23 18:00:00 "},
+		{"<13>Nov 23 18:00:00 h ", "a:"},
+		{"", "a=\"b "},
+		{"", "{\"a\":"},
+		{"", "[{\"Data\":"},
+	};
+	char *frame = malloc(65536);
+
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+		size_t n = strlen(shapes[i].start), m = strlen(shapes[i].again);
+		memcpy(frame, shapes[i].start, n);
+		for (; n + m <= 65536; n += m)
+			memcpy(frame + n, shapes[i].again, m);
+		for (int round = 0; round < 20; round++)
+			decode(str_make(frame, n));
+		cr_expect_eq(e.raw.n, n);
+	}
+	free(frame);
+}
+
 Test(decode, works_without_patterns)
 {
 	struct decoder *bare = decoder_new(NULL);

@@ -153,12 +153,12 @@ Test(corpus, linux_lines_are_understood)
 
 static const char *const frames[] = {
 	"<86>Nov 23 18:00:00 h sshd[1]: Failed password for invalid user x from 2001:db8::1 port 4 "
-        "ssh2",
+	"ssh2",
 	"<86>Nov 23 18:00:00 h sshd[1]: pam_unix(sshd:auth): authentication failure; logname= "
-        "uid=0 rhost=192.0.2.7",
+	"uid=0 rhost=192.0.2.7",
 	"<34>1 2003-10-11T22:14:15Z h su - ID47 [a@1 b=\"\\]\" c=\"2\"] text",
 	"{\"a\":{\"b\":[1,2,{\"c\":\"\\u00e9\\n\"}]},\"EventData\":{\"Data\":[{\"@Name\":\"x\",\"#"
-        "text\":\"y\"}]}}",
+	"text\":\"y\"}]}}",
 	"CEF:0|V|P|1|2|n|5|cs1Label=Rule cs1=my \\= rule src=192.0.2.1",
 	"LEEF:2.0|IBM|Q|1|5|x5E|src=192.0.2.7^usrName=joe",
 	"type=EXECVE msg=audit(1700000000.123:456): argc=3 a0=\"sh\" a1=\"-c\" a2=6C73202D6C61",
