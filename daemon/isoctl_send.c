@@ -191,14 +191,10 @@ static int begin(struct sender *s)
 
 /* ---- sending ---- */
 
-/* The answer to a broken connection may be an alert that tells why. */
 static int write_failed(struct sender *s, int r)
 {
-	char rest[256];
-
-	if (s->tls && r == -ECONNRESET && tls_read(s->tls, rest, sizeof(rest)) == -EPROTO)
-		r = -EPROTO;
 	const char *words = s->tls ? tls_error(s->tls) : "";
+
 	return fail(s, r, "while sending", words[0] ? words : strerror(-r));
 }
 
@@ -333,8 +329,9 @@ static int end_tcp(struct sender *s)
 {
 	char rest[256];
 
+	/* "Not connected" it is only because the peer has reset the connection already. */
 	if (shutdown(s->fd, SHUT_WR) < 0)
-		return fail(s, -errno, "at the end", strerror(errno));
+		return fail(s, -ECONNRESET, "at the end", strerror(ECONNRESET));
 	for (;;) {
 		ssize_t n = read(s->fd, rest, sizeof(rest));
 		int r = n < 0 ? -errno : 0;

@@ -447,6 +447,23 @@ ssize_t tls_read(struct tls *t, void *p, size_t n)
 	return (ssize_t)have;
 }
 
+/* Writing has failed because the peer is gone. If it sent an alert before it left, that is the reason (a refused client
+ * certificate under TLS 1.3); it is still in our receive buffer. */
+static int last_words(struct tls *t)
+{
+	char rest[256], words[WORDS_MAX];
+	size_t n;
+	int got;
+
+	memcpy(words, t->words, sizeof(words));
+	begin(t);
+	while ((got = SSL_read_ex(t->ssl, rest, sizeof(rest), &n)) == 1)
+		continue;
+	if (outcome(t, got, errno) == -EPROTO)
+		return -EPROTO;
+	return fail(t, -ECONNRESET, words);
+}
+
 ssize_t tls_write(struct tls *t, const void *p, size_t n)
 {
 	size_t written;
@@ -457,8 +474,10 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n)
 		return 0;
 	begin(t);
 	int got = SSL_write_ex(t->ssl, p, n, &written);
-	if (got != 1)
-		return outcome(t, got, errno);
+	if (got != 1) {
+		int r = outcome(t, got, errno);
+		return r == -ECONNRESET ? last_words(t) : r;
+	}
 	t->established = true;
 	return (ssize_t)written;
 }
