@@ -11,6 +11,8 @@
 #include "sigma/loader.h"
 
 #define TITLE_MAX 256 /* characters, the specification's */
+#define SELECTIONS_MAX                                                                             \
+	1000 /* of one rule, SigmaHQ has up to 34; conditions look them up one by one */
 
 #define SHOWN(s) (int)((s).n < 120 ? (s).n : 120), (s).p
 
@@ -296,6 +298,10 @@ const struct condition *detection_read(struct loader *l, const struct yaml_node 
 	size_t count = 0;
 	bool good = true;
 
+	if (map->count > SELECTIONS_MAX) {
+		loader_error(l, map, "more than %d selections", SELECTIONS_MAX);
+		return NULL;
+	}
 	for (size_t i = 0; i < map->count; i++) {
 		const struct yaml_pair *p = &map->pairs[i];
 		if (str_eq(p->key, STR("condition")) || is_listed(p->key, skip))

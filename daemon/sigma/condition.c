@@ -399,6 +399,11 @@ const struct condition *condition_parse(struct selection_context *c, const struc
 		                   "the condition is empty");
 		return NULL;
 	}
+	if (node->count > CONDITION_LIST_MAX) {
+		selection_complain(c, DIAG_ERROR, node->line, node->column,
+		                   "more than %d conditions", CONDITION_LIST_MAX);
+		return NULL;
+	}
 	parts = arena_alloc(c->arena, node->count * sizeof(*parts));
 	for (size_t i = 0; i < node->count; i++) {
 		parts[i] = part = parse_text(c, node->items[i], selections, count);

@@ -11,6 +11,7 @@
 #include "sigma/selection.h"
 
 #define CONDITION_TEXT_MAX  65536 /* bytes; the longest of SigmaHQ has 542 */
+#define CONDITION_LIST_MAX  1000  /* conditions of one rule */
 #define CONDITION_DEPTH_MAX 64    /* brackets in brackets */
 
 struct selection {

@@ -9,7 +9,13 @@
 #include "base/mem.h"
 #include "sigma/loader.h"
 
-#define VISIT_DEPTH_MAX 64 /* circles are found long before; bounds the recursion on long chains */
+#define RULES_MAX   1000 /* of one correlation; resolving compares them with each other */
+#define GROUP_MAX   64   /* fields of `group-by` */
+#define ALIASES_MAX 1000 /* of one correlation, rule by rule */
+#define CARRIED_MAX                                                                                \
+	256 /* fields that all correlations together want from one rule: each match carries them */
+#define SUGGESTIONS_MAX 100 /* of a set; each looks at every name */
+#define VISIT_DEPTH_MAX 64  /* circles are found long before; bounds the recursion on long chains */
 
 #define SHOWN(s) (int)((s).n < 80 ? (s).n : 80), (s).p
 
@@ -103,6 +109,8 @@ static int read_group_by(struct loader *l, const struct yaml_node *map, struct d
 		return 0;
 	if (loader_texts(l, node, "a field of `group-by`", &d->group_by, &d->group_count) < 0)
 		return -EINVAL;
+	if (d->group_count > GROUP_MAX)
+		return loader_error(l, node, "more than %d fields in `group-by`", GROUP_MAX);
 	for (size_t i = 0; i < d->group_count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (str_eq(d->group_by[i], d->group_by[j]))
@@ -250,6 +258,8 @@ static int add_aliases(struct loader *l, const struct yaml_pair *alias, struct d
 			r = loader_error(l, p->value, "an alias leads to the name of a field");
 			continue;
 		}
+		if (d->alias_count == ALIASES_MAX)
+			return loader_error(l, p->value, "more than %d aliases", ALIASES_MAX);
 		xgrow(&d->aliases, cap, d->alias_count + 1, sizeof(*d->aliases));
 		d->aliases[d->alias_count++] = (struct draft_alias){
 			.name = loader_keep(l, alias->key, false),
@@ -306,6 +316,10 @@ static int read_section(struct loader *l, const struct yaml_node *map, struct dr
 	const struct yaml_node *rules = loader_require(l, map, "rules", "a correlation");
 	int r = rules ? references_read(l, rules, &d->rules, &d->rule_count) : -EINVAL;
 
+	if (d->rule_count > RULES_MAX) {
+		d->rule_count = RULES_MAX;
+		r = loader_error(l, rules, "more than %d rules in one correlation", RULES_MAX);
+	}
 	if (read_timespan(l, map, d) < 0)
 		r = -EINVAL;
 	if (read_group_by(l, map, d) < 0)
@@ -359,24 +373,19 @@ static void refuse(struct loader *l, struct draft_correlation *d, int line, int 
 	d->known->broken = true;
 }
 
-static void suggest_reference(struct loader *l, struct draft_correlation *d,
-                              const struct reference *ref)
+static const char *nearest_name(struct loader *l, const char *word)
 {
 	size_t count = 0, at = 0;
-	const char **names = xcalloc(l->names.count, sizeof(*names)), *near;
 	const struct map_entry *e;
 
+	if (l->suggested++ >= SUGGESTIONS_MAX)
+		return NULL;
+	const char **names = xcalloc(l->names.count, sizeof(*names)), *near;
 	while ((e = map_next(&l->names, &at)))
-		names[count++] = ((const struct known *)e->value)->broken ? "" : e->key.p;
-	near = diag_suggest(ref->text.p, names, count);
-	if (near)
-		refuse(l, d, ref->line, ref->column,
-		       "there is no rule with the id or name `%.*s`: did you mean `%s`?",
-		       SHOWN(ref->text), near);
-	else
-		refuse(l, d, ref->line, ref->column, "there is no rule with the id or name `%.*s`",
-		       SHOWN(ref->text));
+		names[count++] = e->key.p;
+	near = diag_suggest(word, names, count);
 	free(names);
+	return near;
 }
 
 static void resolve_reference(struct loader *l, struct draft_correlation *d, size_t i)
@@ -385,7 +394,11 @@ static void resolve_reference(struct loader *l, struct draft_correlation *d, siz
 
 	ref->target = loader_find(l, ref->text);
 	if (!ref->target) {
-		suggest_reference(l, d, ref);
+		const char *near = nearest_name(l, ref->text.p);
+		refuse(l, d, ref->line, ref->column,
+		       near ? "there is no rule with the id or name `%.*s`: did you mean `%s`?"
+		            : "there is no rule with the id or name `%.*s`",
+		       SHOWN(ref->text), near);
 		return;
 	}
 	if (ref->target == d->known)
@@ -484,13 +497,17 @@ struct names {
 	size_t count, cap;
 };
 
-static void add_name(struct names *n, struct str name)
+/* False when there is no room. */
+static bool add_name(struct names *n, struct str name)
 {
 	for (size_t i = 0; i < n->count; i++)
 		if (str_eq(n->items[i], name))
-			return;
+			return true;
+	if (n->count == CARRIED_MAX)
+		return false;
 	xgrow(&n->items, &n->cap, n->count + 1, sizeof(*n->items));
 	n->items[n->count++] = name;
+	return true;
 }
 
 /* What the rule that `ref` leads to calls `name`. */
@@ -503,21 +520,27 @@ static struct str resolve_alias(const struct draft_correlation *d, const struct 
 	return name;
 }
 
-static void pass_down(const struct draft_correlation *d, struct names *own, struct names *rules,
-                      struct names *correlations)
+static void pass_down(struct loader *l, struct draft_correlation *d, struct names *own,
+                      struct names *rules, struct names *correlations)
 {
+	bool room = true;
+
 	for (size_t i = 0; i < d->group_count; i++)
-		add_name(own, d->group_by[i]);
+		room &= add_name(own, d->group_by[i]);
 	if (d->value_field.p)
-		add_name(own, d->value_field);
+		room &= add_name(own, d->value_field);
 	for (size_t i = 0; i < d->rule_count; i++) {
 		const struct reference *ref = &d->rules[i];
 		bool is_rule = ref->target->kind == DOCUMENT_RULE;
 		struct names *to =
 			is_rule ? &rules[ref->target->index] : &correlations[ref->target->index];
 		for (size_t j = 0; j < own->count; j++)
-			add_name(to, resolve_alias(d, ref, own->items[j]));
+			room &= add_name(to, resolve_alias(d, ref, own->items[j]));
 	}
+	if (!room)
+		refuse(l, d, d->attributes.line, 1,
+		       "a rule would have to carry more than %d fields for its correlations",
+		       CARRIED_MAX);
 }
 
 /* From the outermost correlations down, so that a chain's fields arrive at the rules at its end. */
@@ -528,7 +551,7 @@ static void fill_group_fields(struct loader *l, struct draft_correlation **order
 
 	for (size_t i = count; i-- > 0;)
 		if (!order[i]->known->broken)
-			pass_down(order[i], &correlations[order[i]->known->index], rules,
+			pass_down(l, order[i], &correlations[order[i]->known->index], rules,
 			          correlations);
 	for (size_t i = 0; i < l->rule_count; i++) {
 		struct rule *r = &l->rules[i];

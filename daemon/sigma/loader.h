@@ -79,6 +79,7 @@ struct loader {
 	struct selection_context selections;
 	struct map ids;   /* in lower case → struct known */
 	struct map names; /* → struct known */
+	size_t suggested; /* near misses looked for among all names */
 	struct rule *rules;
 	size_t rule_count, rule_cap;
 	struct draft_correlation **correlations;

@@ -157,11 +157,14 @@ static size_t variants_of(const struct sigma_string *s)
 /* An encoding needs to know which dash it encodes. */
 static int write_out_dashes(struct draft *d)
 {
-	size_t total = 0, n = 0;
+	size_t total = 0, bytes = 0, n = 0;
 
 	for (size_t i = 0; i < d->count; i++) {
 		size_t variants = variants_of(&d->values[i].string);
-		if (variants > VARIANTS_MAX || (total += variants) > SELECTION_VALUES_MAX)
+		total += variants;
+		bytes += variants * d->values[i].text.n;
+		if (variants > VARIANTS_MAX || total > SELECTION_VALUES_MAX ||
+		    bytes > SELECTION_BYTES_MAX)
 			return complain(d, &d->values[i],
 			                "too many dashes to write out for the encoding");
 	}
@@ -377,7 +380,7 @@ static int apply_one(struct draft *d, struct str name, struct str before, int co
 static int expand_values(struct draft *d)
 {
 	struct draft_value *old = d->values;
-	size_t count = d->count;
+	size_t count = d->count, bytes = SELECTION_BYTES_MAX;
 	int r = 0;
 
 	d->values = NULL;
@@ -386,7 +389,8 @@ static int expand_values(struct draft *d)
 		struct str *texts, unknown;
 		size_t n;
 		r = placeholders_expand(d->c->placeholders, d->c->scratch, old[i].text,
-		                        SELECTION_VALUES_MAX - d->count, &texts, &n, &unknown);
+		                        SELECTION_VALUES_MAX - d->count, &bytes, &texts, &n,
+		                        &unknown);
 		if (r < 0) {
 			complain(d, &old[i], "too many combinations of placeholders");
 			break;

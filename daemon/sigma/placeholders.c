@@ -7,8 +7,6 @@
 #include "base/mem.h"
 #include "base/yaml.h"
 
-#define EXPANDED_BYTES_MAX ((size_t)16 << 20) /* of one value's combinations together */
-
 struct placeholders {
 	struct arena arena;
 	struct map lists; /* name → struct list */
@@ -133,9 +131,9 @@ struct texts {
 
 /* Every text of `t` with the plain `middle` and then each of `values`. */
 static int multiply(struct arena *arena, struct texts *t, struct str middle,
-                    const struct list *values, size_t max)
+                    const struct list *values, size_t max, size_t *bytes)
 {
-	size_t bytes = 0, n = 0;
+	size_t n = 0;
 
 	if (values->count && t->count > max / values->count)
 		return -E2BIG;
@@ -143,10 +141,11 @@ static int multiply(struct arena *arena, struct texts *t, struct str middle,
 	for (size_t i = 0; i < t->count; i++)
 		for (size_t j = 0; j < values->count; j++) {
 			struct str v = values->values[j];
-			bytes += t->items[i].n + middle.n + v.n;
-			if (bytes > EXPANDED_BYTES_MAX)
+			size_t need = t->items[i].n + middle.n + v.n;
+			if (need > *bytes)
 				return -E2BIG;
-			char *p = arena_alloc(arena, t->items[i].n + middle.n + v.n + 1);
+			*bytes -= need;
+			char *p = arena_alloc(arena, need + 1);
 			size_t used = t->items[i].n;
 			if (used)
 				memcpy(p, t->items[i].p, used);
@@ -160,7 +159,8 @@ static int multiply(struct arena *arena, struct texts *t, struct str middle,
 }
 
 int placeholders_expand(const struct placeholders *p, struct arena *arena, struct str text,
-                        size_t max, struct str **ret, size_t *ret_count, struct str *ret_unknown)
+                        size_t max, size_t *bytes, struct str **ret, size_t *ret_count,
+                        struct str *ret_unknown)
 {
 	struct str empty = STR(""), unknown = STR_NONE, before, name, after;
 	struct texts t = {&empty, 1};
@@ -171,11 +171,11 @@ int placeholders_expand(const struct placeholders *p, struct arena *arena, struc
 		struct str literal = str_make(name.p - 1, name.n + 2);
 		if (!l && !unknown.p)
 			unknown = name;
-		r = multiply(arena, &t, before, l ? l : &(struct list){&literal, 1}, max);
+		r = multiply(arena, &t, before, l ? l : &(struct list){&literal, 1}, max, bytes);
 		text = after;
 	}
 	if (r == 0)
-		r = multiply(arena, &t, text, &(struct list){&empty, 1}, max);
+		r = multiply(arena, &t, text, &(struct list){&empty, 1}, max, bytes);
 	if (r < 0)
 		return r;
 	*ret = t.items;

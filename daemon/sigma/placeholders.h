@@ -15,8 +15,10 @@ void placeholders_free(struct placeholders *p);
 
 /* Fills in `text`: *ret is an array of *ret_count texts in the arena, every combination of the values of its
  * placeholders. `\%` is a plain percent sign. A name that the table (may be NULL) does not have stays as written and is
- * told in *ret_unknown (else STR_NONE). 0, or -E2BIG when more than `max` texts would come of it. */
+ * told in *ret_unknown (else STR_NONE). *bytes is how much text may still be made, and is reduced by what was.
+ * 0, or -E2BIG when that is not enough or more than `max` texts would come of it. */
 int placeholders_expand(const struct placeholders *p, struct arena *arena, struct str text,
-                        size_t max, struct str **ret, size_t *ret_count, struct str *ret_unknown);
+                        size_t max, size_t *bytes, struct str **ret, size_t *ret_count,
+                        struct str *ret_unknown);
 
 #endif

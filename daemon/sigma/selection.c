@@ -83,6 +83,11 @@ static int test_regex(struct draft *d, const struct draft_value *v, struct test 
 	char error[300];
 	size_t offset;
 	struct str text = anchored(d->c->scratch, v->text, d->affix);
+
+	if (r->count == REGEXES_MAX)
+		return selection_complain(d->c, DIAG_ERROR, v->node->line, v->node->column,
+		                          "more than %d regular expressions in all rules",
+		                          REGEXES_MAX);
 	struct regex *regex = regex_compile(text, d->regex_flags, error, sizeof(error), &offset);
 
 	if (!regex)
@@ -184,6 +189,9 @@ static int add_value(struct draft *d, const struct yaml_node *node)
 		return selection_complain(d->c, DIAG_ERROR, node->line, node->column,
 		                          "a value is text, a number or null, not %s",
 		                          yaml_kind_name(node));
+	if (node->text.n > SELECTION_VALUE_MAX)
+		return selection_complain(d->c, DIAG_ERROR, node->line, node->column,
+		                          "a value of more than %d bytes", SELECTION_VALUE_MAX);
 	if (d->count == SELECTION_VALUES_MAX)
 		return selection_complain(d->c, DIAG_ERROR, node->line, node->column,
 		                          "more than %d values", SELECTION_VALUES_MAX);

@@ -85,6 +85,10 @@ struct selection_context {
 };
 
 #define SELECTION_VALUES_MAX 200000 /* values of one item, after placeholders are filled in */
+#define SELECTION_VALUE_MAX                                                                        \
+	65536 /* bytes of one: no field of a frame is longer (the default frame limit) */
+#define SELECTION_BYTES_MAX ((size_t)64 << 20) /* of one item's values, filled in or encoded */
+#define REGEXES_MAX         20000 /* of a set, SigmaHQ has 300; compiled ones take kilobytes each */
 
 /* The detection that `node` describes, or NULL with at least one error. `name` is for messages. */
 const struct detection *detection_parse(struct selection_context *c, struct str name,

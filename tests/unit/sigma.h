@@ -42,7 +42,7 @@ static inline void log_diags(const struct diags *d)
 {
 	for (size_t i = 0; i < d->count; i++) {
 		char line[512];
-		cr_log_warn("%s", diag_format(&d->items[i], line, sizeof(line)));
+		fprintf(stderr, "%s\n", diag_format(&d->items[i], line, sizeof(line)));
 	}
 }
 
