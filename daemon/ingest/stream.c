@@ -124,8 +124,8 @@ static void lose_framing(struct connection *c, struct str at)
 
 	snprintf(reason, sizeof(reason), "no frame can begin with \"%s\"",
 	         log_escape(str_head(at, SAMPLE_BYTES), sample, sizeof(sample)));
-	log_warning("listener %s: %s: %s; connection closed", c->port->listener->config->name,
-	            c->peer_text, reason);
+	log_warning("listener %s: %s: framing is lost: %s; connection closed",
+	            c->port->listener->config->name, c->peer_text, reason);
 	worker_refused(c->worker, c->port->counts, str_of(c->source), 1);
 	worker_report(c->worker, "framing_lost", c->port->listener, (struct sockaddr *)&c->peer,
 	              reason);
