@@ -351,6 +351,7 @@ static int open_edges(struct isod *d, char *error)
 	                                  .base = d->base,
 	                                  .state = state,
 	                                  .head = ledger_head,
+	                                  .version = ISOD_VERSION,
 	                                  .connected = on_view,
 	                                  .arg = d};
 	const struct escalate_options escalate = {.config = d->config,

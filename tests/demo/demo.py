@@ -6,6 +6,7 @@ came of it at each step. Exits non-zero if any of it did not happen."""
 import datetime
 import os
 import random
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "integration"))
@@ -68,6 +69,7 @@ def attack(since):
                 continue
             offset, pri, rest = line.rstrip("\n").split(" ", 2)
             when = since + datetime.timedelta(seconds=int(offset))
+            rest = re.sub(r"audit\(\d+\.", f"audit({int(when.timestamp())}.", rest)
             lines.append((when, stamp(when, pri, rest)))
     return lines
 

@@ -45,7 +45,7 @@ def frames(isod):
     tcp(isod, GOOD.encode() + b"\n" + b"99999999999 <30>liar" * 10, half_close=False)
     isod.wait_events(before + 1, "tcp/")
     check(listener(isod, "tcp")["refused"] > refused, "the lost framing is counted")
-    check("framing" in isod.log(), "and logged")
+    check("99999999999" in isod.log() and "127.0.0.1" in isod.log(), "and logged with the peer's name")
 
 
 def tls(isod):

@@ -22,7 +22,7 @@ import time
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
 SHARED = os.environ.get("ISOD_SHARED", os.path.join(TOP, "..", "shared"))
-WAIT_SECONDS = 120  # generous: a busy machine is not a failure
+WAIT_SECONDS = int(os.environ.get("ISOD_TEST_WAIT", "120"))  # generous: a busy machine is not a failure
 
 
 class Failure(Exception):

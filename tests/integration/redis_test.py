@@ -27,7 +27,7 @@ def complete(isod):
     at_risk = isod.ask("risk", "top", "--limit", "1000")
     held = int(isod.redis("ZCARD", "iso:risk").strip() or 0)
     total = isod.ask("metrics", "--scope", "events", "--name", "received")
-    metric = isod.redis("GET", "iso:metric:test:events:received").strip()
+    metric = isod.redis("GET", "iso:metric:test:events:received:total").strip()
     return bool(incidents) and held == len(at_risk) and metric == str(total[0]["total"])
 
 

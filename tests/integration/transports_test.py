@@ -68,7 +68,7 @@ def every_door(lines, guessers):
             check(source["source"].startswith("isod/") or source["undecoded"] == 0,
                   f"{source['undecoded']} lines of {source['source']} were not understood")
         # One noisy address is one incident with a count.
-        check(len(isod.incidents()) <= 3 * len(guessers) + 10, f"{len(isod.incidents())} incidents")
+        check(not guessers or len(isod.incidents()) <= 3 * len(guessers) + 10, f"{len(isod.incidents())} incidents")
 
 
 def udp_in_small_pieces():
