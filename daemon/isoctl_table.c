@@ -148,8 +148,10 @@ static size_t widest_of(const struct table *t, size_t column)
 
 void table_print(struct table *t)
 {
-	size_t width[TABLE_COLUMNS_MAX], taken = 0, line = table_width();
+	size_t width[TABLE_COLUMNS_MAX] = {0}, taken = 0, line = table_width();
 
+	if (t->count == 0 || t->count > TABLE_COLUMNS_MAX)
+		abort();
 	for (size_t i = 0; i < t->count; i++) {
 		width[i] = widest_of(t, i);
 		if (i + 1 < t->count)

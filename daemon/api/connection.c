@@ -220,14 +220,13 @@ static void advance(struct connection *c)
 		connection_free(c);
 		return;
 	}
+	bool half = !c->last && !more && evbuffer_get_length(in) > 0;
 	if (c->last && waiting == 0)
 		linger(c);
-	else if (c->last)
-		set_deadline(c, DEADLINE_NONE); /* the write timeout holds */
-	else if (!more && evbuffer_get_length(in) > 0)
+	else if (half)
 		set_deadline(c, DEADLINE_REQUEST);
-	else if (c->watch.on || waiting > 0 || more)
-		set_deadline(c, DEADLINE_NONE);
+	else if (c->last || c->watch.on || waiting > 0 || more)
+		set_deadline(c, DEADLINE_NONE); /* the write timeout holds, or a watcher's limit */
 	else if (c->deadline != DEADLINE_IDLE)
 		set_deadline(c, DEADLINE_IDLE);
 }

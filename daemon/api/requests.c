@@ -62,6 +62,15 @@ static void *take(struct connection *c, size_t count, size_t size)
 	return p;
 }
 
+static Isod__V1__Response answer_to(const Isod__V1__Request *q, Isod__V1__Response__AnswerCase kind)
+{
+	Isod__V1__Response a = ISOD__V1__RESPONSE__INIT;
+
+	a.id = q->id;
+	a.answer_case = kind;
+	return a;
+}
+
 static const struct state *state_of(const struct connection *c)
 {
 	return officer_state(c->api->options.officer);
@@ -90,7 +99,7 @@ static void fill_sources(const struct architecture_desk *d, const char *after, I
 	s->more_sources = page.more;
 }
 
-static void ask_status(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a)
+static void ask_status(struct connection *c, const Isod__V1__Request *q)
 {
 	const struct api_options *o = &c->api->options;
 	const struct state *state = state_of(c);
@@ -113,9 +122,9 @@ static void ask_status(struct connection *c, const Isod__V1__Request *q, Isod__V
 	s->your_role = c->peer.role;
 	if (q->status->sources)
 		fill_sources(&state->architecture, q->status->sources_after, s);
-	a->answer_case = ISOD__V1__RESPONSE__ANSWER_STATUS;
-	a->status = s;
-	connection_send(c, a);
+	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_STATUS);
+	a.status = s;
+	connection_send(c, &a);
 	isod__v1__status__free_unpacked(s, NULL);
 }
 
@@ -141,8 +150,7 @@ static bool has_entity(const Isod__V1__Incident *i, const Isod__V1__Entity *want
 	return !wanted;
 }
 
-static void ask_list_incidents(struct connection *c, const Isod__V1__Request *q,
-                               Isod__V1__Response *a)
+static void ask_list_incidents(struct connection *c, const Isod__V1__Request *q)
 {
 	const Isod__V1__ListIncidentsRequest *ask = q->list_incidents;
 	const struct incident_desk *desk = &state_of(c)->incident;
@@ -167,71 +175,70 @@ static void ask_list_incidents(struct connection *c, const Isod__V1__Request *q,
 	}
 	list.n_incidents = page.count;
 	list.more = page.more;
-	a->answer_case = ISOD__V1__RESPONSE__ANSWER_INCIDENTS;
-	a->incidents = &list;
-	connection_send(c, a);
+	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_INCIDENTS);
+	a.incidents = &list;
+	connection_send(c, &a);
 }
 
-static void send_incident(struct connection *c, uint64_t id, Isod__V1__Response *a)
+static void send_incident(struct connection *c, const Isod__V1__Request *q, uint64_t id)
 {
 	const Isod__V1__Incident *i = incident_get(&state_of(c)->incident, id);
 
 	if (!i) {
-		connection_error(c, a->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
+		connection_error(c, q->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
 		return;
 	}
-	a->answer_case = ISOD__V1__RESPONSE__ANSWER_INCIDENT;
-	a->incident = (Isod__V1__Incident *)(uintptr_t)i; /* only packed */
-	connection_send(c, a);
+	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_INCIDENT);
+	a.incident = (Isod__V1__Incident *)(uintptr_t)i; /* only packed */
+	connection_send(c, &a);
 }
 
-static void ask_show_incident(struct connection *c, const Isod__V1__Request *q,
-                              Isod__V1__Response *a)
+static void ask_show_incident(struct connection *c, const Isod__V1__Request *q)
 {
-	send_incident(c, q->show_incident->incident, a);
+	send_incident(c, q, q->show_incident->incident);
 }
 
 /* ---- commands ---- */
 
 /* Why the command is not taken, in words. */
-static void refuse_command(struct connection *c, const Isod__V1__Response *a, uint64_t id)
+static void refuse_command(struct connection *c, const Isod__V1__Request *q, uint64_t id)
 {
 	const Isod__V1__Incident *i = incident_get(&state_of(c)->incident, id);
 
 	if (!i)
-		connection_error(c, a->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
+		connection_error(c, q->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
 	else if (!incident_is_open(i))
-		connection_error(c, a->id, ERROR(CONFLICT), "incident %" PRIu64 " is closed", id);
+		connection_error(c, q->id, ERROR(CONFLICT), "incident %" PRIu64 " is closed", id);
 	else
-		connection_error(c, a->id, ERROR(CONFLICT),
+		connection_error(c, q->id, ERROR(CONFLICT),
 		                 "incident %" PRIu64 " was acknowledged by %s", id, i->owner);
 }
 
 /* Makes `command` durable, then shows what it has made of the incident. */
-static void obey(struct connection *c, Isod__V1__Command *command, uint64_t id,
-                 Isod__V1__Response *a)
+static void obey(struct connection *c, const Isod__V1__Request *q, Isod__V1__Command *command,
+                 uint64_t id)
 {
 	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
 
 	command->user = c->peer.name;
 	command->role = c->peer.role;
 	if (incident_check(&state_of(c)->incident, command) < 0) {
-		refuse_command(c, a, id);
+		refuse_command(c, q, id);
 		return;
 	}
 	record.body_case = ISOD__V1__RECORD__BODY_COMMAND;
 	record.command = command;
 	int r = officer_record(c->api->options.officer, &record);
 	if (r == -EAGAIN)
-		connection_error(c, a->id, ERROR(UNAVAILABLE),
+		connection_error(c, q->id, ERROR(UNAVAILABLE),
 		                 "the ledger cannot be written; nothing was changed");
 	else if (r < 0)
-		connection_error(c, a->id, ERROR(UNAVAILABLE),
+		connection_error(c, q->id, ERROR(UNAVAILABLE),
 		                 "the ledger cannot be written now (%s); this takes effect when "
 		                 "it can",
 		                 strerror(-r));
 	else
-		send_incident(c, id, a);
+		send_incident(c, q, id);
 }
 
 /* The note as it may stand in the ledger: valid UTF-8, of limited length. False when it was refused. */
@@ -252,7 +259,7 @@ static bool clean_note(struct connection *c, uint64_t request, struct buf *clean
 	return true;
 }
 
-static void ask_acknowledge(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a)
+static void ask_acknowledge(struct connection *c, const Isod__V1__Request *q)
 {
 	Isod__V1__Command command = ISOD__V1__COMMAND__INIT;
 	Isod__V1__AcknowledgeIncident action = *q->acknowledge;
@@ -260,12 +267,12 @@ static void ask_acknowledge(struct connection *c, const Isod__V1__Request *q, Is
 
 	command.action_case = ISOD__V1__COMMAND__ACTION_ACKNOWLEDGE;
 	command.acknowledge = &action;
-	if (clean_note(c, a->id, &clean, &action.note))
-		obey(c, &command, action.incident, a);
+	if (clean_note(c, q->id, &clean, &action.note))
+		obey(c, q, &command, action.incident);
 	buf_release(&clean);
 }
 
-static void ask_close(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a)
+static void ask_close(struct connection *c, const Isod__V1__Request *q)
 {
 	Isod__V1__Command command = ISOD__V1__COMMAND__INIT;
 	Isod__V1__CloseIncident action = *q->close;
@@ -274,21 +281,21 @@ static void ask_close(struct connection *c, const Isod__V1__Request *q, Isod__V1
 	if (action.disposition == ISOD__V1__DISPOSITION__DISPOSITION_NONE ||
 	    !protobuf_c_enum_descriptor_get_value(&isod__v1__disposition__descriptor,
 	                                          (int)action.disposition)) {
-		connection_error(c, a->id, ERROR(BAD_REQUEST),
+		connection_error(c, q->id, ERROR(BAD_REQUEST),
 		                 "closing wants a disposition: true_positive, false_positive, "
 		                 "benign or duplicate");
 		return;
 	}
 	command.action_case = ISOD__V1__COMMAND__ACTION_CLOSE;
 	command.close = &action;
-	if (clean_note(c, a->id, &clean, &action.note))
-		obey(c, &command, action.incident, a);
+	if (clean_note(c, q->id, &clean, &action.note))
+		obey(c, q, &command, action.incident);
 	buf_release(&clean);
 }
 
 /* ---- risk, metrics, notifications ---- */
 
-static void ask_risk(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a)
+static void ask_risk(struct connection *c, const Isod__V1__Request *q)
 {
 	const struct risk_desk *desk = &state_of(c)->risk;
 	struct page page = page_of(q->risk->limit, 20);
@@ -305,9 +312,9 @@ static void ask_risk(struct connection *c, const Isod__V1__Request *q, Isod__V1_
 		shown[i].updated_ns = now;
 		list.entities[i] = &shown[i];
 	}
-	a->answer_case = ISOD__V1__RESPONSE__ANSWER_RISK;
-	a->risk = &list;
-	connection_send(c, a);
+	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_RISK);
+	a.risk = &list;
+	connection_send(c, &a);
 }
 
 /* One series with its newest points, in the arena. */
@@ -330,7 +337,7 @@ static Isod__V1__MetricSeries *show_series(struct connection *c, const struct me
 	return s;
 }
 
-static void ask_metrics(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a)
+static void ask_metrics(struct connection *c, const Isod__V1__Request *q)
 {
 	const Isod__V1__MetricsRequest *ask = q->metrics;
 	struct page page = page_of(ask->limit, ITEMS_MAX);
@@ -343,7 +350,7 @@ static void ask_metrics(struct connection *c, const Isod__V1__Request *q, Isod__
 	const struct map_entry *e;
 
 	if (metric_width(resolution) == 0) {
-		connection_error(c, a->id, ERROR(BAD_REQUEST), "there is no resolution %d",
+		connection_error(c, q->id, ERROR(BAD_REQUEST), "there is no resolution %d",
 		                 (int)resolution);
 		return;
 	}
@@ -366,13 +373,12 @@ static void ask_metrics(struct connection *c, const Isod__V1__Request *q, Isod__
 	}
 	list.n_series = page.count;
 	list.more = page.more;
-	a->answer_case = ISOD__V1__RESPONSE__ANSWER_METRICS;
-	a->metrics = &list;
-	connection_send(c, a);
+	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_METRICS);
+	a.metrics = &list;
+	connection_send(c, &a);
 }
 
-static void ask_list_notifications(struct connection *c, const Isod__V1__Request *q,
-                                   Isod__V1__Response *a)
+static void ask_list_notifications(struct connection *c, const Isod__V1__Request *q)
 {
 	const Isod__V1__ListNotificationsRequest *ask = q->list_notifications;
 	const struct reporting_desk *desk = &state_of(c)->reporting;
@@ -393,14 +399,14 @@ static void ask_list_notifications(struct connection *c, const Isod__V1__Request
 	}
 	list.n_notifications = page.count;
 	list.more = page.more;
-	a->answer_case = ISOD__V1__RESPONSE__ANSWER_NOTIFICATIONS;
-	a->notifications = &list;
-	connection_send(c, a);
+	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_NOTIFICATIONS);
+	a.notifications = &list;
+	connection_send(c, &a);
 }
 
-static void ask_watch(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a)
+static void ask_watch(struct connection *c, const Isod__V1__Request *q)
 {
-	connection_watch(c, a->id, q->watch);
+	connection_watch(c, q->id, q->watch);
 }
 
 /* ---- the table ---- */
@@ -409,7 +415,7 @@ static void ask_watch(struct connection *c, const Isod__V1__Request *q, Isod__V1
 
 static const struct {
 	Isod__V1__Request__AskCase ask;
-	void (*answer)(struct connection *c, const Isod__V1__Request *q, Isod__V1__Response *a);
+	void (*answer)(struct connection *c, const Isod__V1__Request *q);
 } handlers[] = {
 	{ASK(STATUS), ask_status},
 	{ASK(LIST_INCIDENTS), ask_list_incidents},
@@ -466,7 +472,6 @@ static void refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__R
 bool request_answer(struct connection *c, struct str body)
 {
 	Isod__V1__Request *q = isod__v1__request__unpack(NULL, body.n, (const uint8_t *)body.p);
-	Isod__V1__Response answer = ISOD__V1__RESPONSE__INIT;
 	size_t i = 0;
 
 	if (!q)
@@ -474,14 +479,13 @@ bool request_answer(struct connection *c, struct str body)
 	while (i < ARRAY_LEN(handlers) && handlers[i].ask != q->ask_case)
 		i++;
 	Isod__V1__Role needed = access_needed(q->ask_case);
-	answer.id = q->id;
 	if (i == ARRAY_LEN(handlers) || needed == ISOD__V1__ROLE__ROLE_NONE)
 		connection_error(c, q->id, ERROR(BAD_REQUEST),
 		                 "this version knows no such request");
 	else if (c->peer.role < needed)
 		refuse(c, q, needed);
 	else
-		handlers[i].answer(c, q, &answer);
+		handlers[i].answer(c, q);
 	if (c->api->arena.held > ARENA_KEPT)
 		arena_release(&c->api->arena);
 	else

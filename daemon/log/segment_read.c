@@ -212,29 +212,27 @@ int segment_read(struct segment_reader *r, struct record *ret, char *error, size
 
 	while (e == 0) {
 		e = read_next(r, &record, r->why, sizeof(r->why));
-		if (e <= 0)
-			break;
-		if (record.sequence >= r->from) {
+		if (e == 0)
+			return 0;
+		if (e > 0 && record.sequence >= r->from) {
 			*ret = record;
 			return 1;
 		}
-		e = 0;
+		if (e > 0)
+			e = 0;
 	}
-	if (e < 0) {
-		r->failed = e;
-		segment_error(error, error_size, e, "%s", r->why);
-	}
-	return e;
+	r->failed = e;
+	return segment_error(error, error_size, e, "%s", r->why);
 }
 
 int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret)
 {
-	struct segment_reader *r;
-	struct record record;
+	struct segment_reader *r = NULL;
+	struct record record = {0};
 
 	*ret = (struct segment_report){0};
 	int e = segment_reader_open(dir, kind, 0, &r, ret->error, sizeof(ret->error));
-	if (e < 0)
+	if (!r)
 		return e;
 	while ((e = segment_read(r, &record, ret->error, sizeof(ret->error))) > 0) {
 		if (ret->records++ == 0)
