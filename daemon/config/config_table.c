@@ -71,7 +71,8 @@ const char *option_hint(const char *word, const char *const *candidates, size_t 
 /* ---- values ---- */
 
 struct value_type {
-	const char *name; /* "a number" */
+	const char *name;       /* in messages: "a duration like 30s" */
+	const char *short_name; /* in the description: "duration" */
 	/* False after a complaint; the field is then as before. */
 	bool (*read)(struct option_reader *r, const struct option *o, const struct yaml_node *node,
 	             char *target);
@@ -371,18 +372,19 @@ static bool read_items(struct option_reader *r, const struct option *o,
 }
 
 static const struct value_type types[OPTION_ITEMS + 1] = {
-	[OPTION_TEXT] = {"text", read_text, release_text},
-	[OPTION_PATH] = {"a path", read_text, release_text},
-	[OPTION_NUMBER] = {"a number", read_number, NULL},
-	[OPTION_NUMBER32] = {"a number", read_number, NULL},
-	[OPTION_SIZE] = {"a size like 64KiB or 1MiB", read_number, NULL},
-	[OPTION_DURATION] = {"a duration like 500ms, 30s, 15m, 2h or 7d", read_number, NULL},
-	[OPTION_MODE] = {"octal permissions like 0660", read_number, NULL},
-	[OPTION_CHOICE] = {"a word", read_choice, NULL},
-	[OPTION_TEXTS] = {"a list of texts", read_texts, release_texts},
-	[OPTION_PATHS] = {"a list of paths", read_texts, release_texts},
-	[OPTION_PAIRS] = {"a map", read_pairs, release_pairs},
-	[OPTION_ITEMS] = {"a list", read_items, release_items},
+	[OPTION_TEXT] = {"text", "text", read_text, release_text},
+	[OPTION_PATH] = {"a path", "path", read_text, release_text},
+	[OPTION_NUMBER] = {"a number", "number", read_number, NULL},
+	[OPTION_NUMBER32] = {"a number", "number", read_number, NULL},
+	[OPTION_SIZE] = {"a size like 64KiB or 1MiB", "size", read_number, NULL},
+	[OPTION_DURATION] = {"a duration like 500ms, 30s, 15m, 2h or 7d", "duration", read_number,
+                             NULL},
+	[OPTION_MODE] = {"octal permissions like 0660", "permissions", read_number, NULL},
+	[OPTION_CHOICE] = {"a word", "word", read_choice, NULL},
+	[OPTION_TEXTS] = {"a list of texts", "list of texts", read_texts, release_texts},
+	[OPTION_PATHS] = {"a list of paths", "list of paths", read_texts, release_texts},
+	[OPTION_PAIRS] = {"a map", "map", read_pairs, release_pairs},
+	[OPTION_ITEMS] = {"a list", "list of maps", read_items, release_items},
 };
 
 /* ---- sets ---- */
@@ -507,10 +509,10 @@ void options_release(const struct option_set *set, void *target)
 static void describe_bounds(const struct option *o, struct buf *out)
 {
 	if (o->words) {
-		buf_add(out, str_of(o->type == OPTION_CHOICE ? "" : "a number or "));
+		buf_add(out, str_of(o->type == OPTION_CHOICE ? "" : "number or "));
 		append_words(out, o->words);
 	} else {
-		buf_add(out, str_of(types[o->type].name));
+		buf_add(out, str_of(types[o->type].short_name));
 	}
 	if (o->min && o->max)
 		buf_printf(out, ", %s to %s", o->min, o->max);
