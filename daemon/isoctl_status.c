@@ -19,6 +19,8 @@ static void print_summary(const Isod__V1__Status *s)
 	           table_age(s->started_ns, age));
 	table_line("you", "%s, %s", s->you,
 	           query_enum(&isod__v1__role__descriptor, (int)s->your_role, word));
+	if (s->api_address[0])
+		table_line("API over TLS", "%s", s->api_address);
 	table_line("rules", "%" PRIu64 ", and %" PRIu64 " correlations", s->rules, s->correlations);
 	table_line("events", "%" PRIu64 ", %" PRIu64 " matches", s->events, s->matches);
 	table_line("incidents", "%" PRIu64 " open of %" PRIu64, s->incidents_open,

@@ -120,6 +120,7 @@ static void ask_status(struct connection *c, const Isod__V1__Request *q)
 	s->notifications_dead = state->reporting.dead;
 	pb_set_text(&s->you, c->peer.name);
 	s->your_role = c->peer.role;
+	pb_set_text(&s->api_address, api_address(c->api));
 	if (q->status->sources)
 		fill_sources(&state->architecture, q->status->sources_after, s);
 	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_STATUS);

@@ -1,0 +1,108 @@
+"""The ledger of a real isod, proven and shown offline: sound while it is written and after; every changed byte and every
+missing segment is found and named; what a crash leaves is told and is no damage; and isod itself refuses a damaged
+ledger and says where."""
+import json
+import os
+import re
+import shutil
+import subprocess
+
+from harness import BUILD, Isod, check, main
+
+
+def isoctl(*arguments):
+    return subprocess.run([os.path.join(BUILD, "isoctl"), *arguments], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def verify(folder):
+    done = isoctl("--json", "ledger", "verify", folder)
+    return done.returncode, json.loads(done.stdout)
+
+
+def scenario():
+    with Isod() as isod:
+        lines = [f"<38>Nov 23 18:00:00 web1 sshd[7]: Failed password for u{n % 9} from 203.0.113.{n % 50} port {n} ssh2"
+                 for n in range(2000)]
+        isod.send("--tcp", lines)
+        isod.wait_events(2000, "tcp/")
+        ledger = isod.path("state", "ledger")
+        status, report = verify(ledger)
+        check(status == 0 and report["sound"], f"sound while it is written: {report}")
+        isod.stop()
+        status, report = verify(isod.path("state"))
+        check(status == 0 and report["path"].endswith("ledger") and report["torn_bytes"] == 0, f"after: {report}")
+        check(report["first"] == 1 and report["records"] == report["last"] > 10, f"all records: {report}")
+        shown(ledger, report)
+        changed(isod, ledger, report)
+        torn(isod, ledger)
+        refuses(isod, ledger)
+
+
+def shown(ledger, report):
+    records = [json.loads(line) for line in isoctl("ledger", "show", ledger).stdout.splitlines()]
+    check([r["sequence"] for r in records] == list(range(1, report["last"] + 1)), "every record in order")
+    times = [r["time_ns"] for r in records]
+    check(times == sorted(times), "time never decreases")
+    kinds = {next(iter(r["body"])) for r in records}
+    check({"started", "settings", "match", "tally"} <= kinds, f"what happened: {kinds}")
+    part = isoctl("ledger", "show", ledger, "--from", "5", "--limit", "3").stdout.splitlines()
+    check([json.loads(line)["sequence"] for line in part] == [5, 6, 7], "a part of it")
+
+
+def changed(isod, ledger, report):
+    """Bytes flipped here and there in a copy."""
+    copy = isod.path("copy")
+    shutil.copytree(ledger, copy)
+    name = sorted(os.listdir(copy))[0]
+    path = os.path.join(copy, name)
+    with open(path, "rb") as f:
+        good = f.read()
+    last = -1
+    for at in [0, 20, 63, 64, 70, 90, *range(100, len(good), max(1, len(good) // 40)), len(good) - 1]:
+        bad = bytearray(good)
+        bad[at] ^= 0x10
+        with open(path, "wb") as f:
+            f.write(bad)
+        done, told = verify(copy)
+        check(done == 1 and not told["sound"], f"byte {at} was changed, and: {told}")
+        where = re.search(r"(\d{20}\.log): offset (\d+): sequence (\d+): \S", told["error"])
+        check(where and where[1] == name and int(where[2]) <= at, f"byte {at}: {told['error']}")
+        check(told["records"] == max(int(where[3]) - 1, 0), f"all before it is good: {told}")
+        check(int(where[2]) >= last or at < 100, f"named in order: {told}")
+        last = int(where[2])
+        table = isoctl("ledger", "verify", copy)
+        check(table.returncode == 1 and "DAMAGED" in table.stdout and where[0] in table.stdout, table.stdout)
+    shutil.rmtree(copy)
+    missing = isoctl("ledger", "verify", copy)
+    check(missing.returncode == 1 and copy in missing.stderr, f"no ledger: {missing}")
+
+
+def torn(isod, ledger):
+    """Cut as a crash cuts: no damage, and isod goes on."""
+    path = os.path.join(ledger, sorted(os.listdir(ledger))[-1])
+    with open(path, "r+b") as f:
+        f.truncate(os.path.getsize(path) - 5)
+    done, told = verify(ledger)
+    check(done == 0 and told["sound"] and told["torn_bytes"] > 0, f"a torn tail: {told}")
+    isod.start()
+    check("torn tail" in isod.log(), "isod says that it cut it off")
+    isod.stop()
+    done, told = verify(ledger)
+    check(done == 0 and told["torn_bytes"] == 0, f"and it is gone: {told}")
+
+
+def refuses(isod, ledger):
+    path = os.path.join(ledger, sorted(os.listdir(ledger))[0])
+    with open(path, "r+b") as f:
+        f.seek(300)
+        byte = f.read(1)[0]
+        f.seek(300)
+        f.write(bytes([byte ^ 1]))
+    done = subprocess.run([os.path.join(BUILD, "isod"), "--config", isod.path("isod.yaml")], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    check(done.returncode != 0 and re.search(r"\d{20}\.log: offset \d+: sequence \d+", done.stdout),
+          f"isod must not start on a damaged ledger, and say where: {done.stdout[-2000:]}")
+
+
+main(scenario)
