@@ -173,7 +173,8 @@ static void add_evidence_ref(Isod__V1__Incident *i, const Isod__V1__EvidenceRef 
 	if (!ref || !ref->sequence)
 		return;
 	for (size_t e = i->n_evidence; e-- > 0;)
-		if (i->evidence[e]->sequence == ref->sequence && i->evidence[e]->worker == ref->worker)
+		if (i->evidence[e]->sequence == ref->sequence &&
+		    i->evidence[e]->worker == ref->worker)
 			return; /* several rules held for one frame */
 	if (i->n_evidence >= INCIDENT_EVIDENCE_MAX) {
 		i->evidence_omitted++;
