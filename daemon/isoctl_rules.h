@@ -1,0 +1,99 @@
+/* What the commands of `isoctl rules` share: isoctl_rules_*.c, one file each. They need no daemon (unless they say so):
+ * rules, the log-source table and the patterns are read as the daemon reads them, and events take the same way. */
+#ifndef ISOD_ISOCTL_RULES_H
+#define ISOD_ISOCTL_RULES_H
+
+#include "event/decode.h"
+#include "isoctl.h"
+#include "isoctl_options.h"
+#include "sigma/match.h"
+#include "tools.pb-c.h"
+
+/* The commands. Each returns an exit status (isoctl.h). */
+int rules_check(const struct isoctl *ctl, int argc, char **argv);
+int rules_match(const struct isoctl *ctl, int argc, char **argv);
+
+/* Tells how the command is used; returns 2. */
+int rules_usage(const char *verb);
+
+/* ---- input ---- */
+
+/* Takes the words "--rules" out: what stands behind them are the arguments that are left. */
+void rules_take_paths(int *argc, char **argv);
+
+/* Where the other files are; NULL: looked for (rules_find_conf), for placeholders: none. */
+struct stage_files {
+	const char *logsources, *patterns, *placeholders;
+};
+
+/* The options of the same names, for a command's table. */
+#define STAGE_OPTIONS(files)                                                                       \
+	{.name = "--logsources", .text = &(files).logsources},                                     \
+		{.name = "--patterns", .text = &(files).patterns},                                 \
+	{                                                                                          \
+		.name = "--placeholders", .text = &(files).placeholders                            \
+	}
+#define STAGE_USAGE "[--logsources FILE] [--patterns FILE] [--placeholders FILE]"
+#define STAGE_HELP                                                                                 \
+	"logsources.yaml and patterns.yaml are looked for in conf/ beside this program, ../conf, " \
+	"../../conf, then /etc/isod"
+
+/* Decode, classify, match: as the daemon wires them. */
+struct stages {
+	struct logsources *logsources; /* NULL: every rule is tried on every event */
+	struct patterns *patterns;
+	struct placeholders *placeholders;
+	struct ruleset *rules;
+	struct decoder *decoder;
+	struct matcher *matcher;
+	struct event event; /* the last one that was decoded */
+	struct logsource_set sources;
+};
+
+/* Loads everything. Errors in rules leave those rules out and are in `diags`; 0, or -errno when it cannot go on.
+ * stages_release in any case. */
+int stages_load(struct stages *s, const struct stage_files *files, char **paths, int count,
+                struct diags *diags);
+void stages_release(struct stages *s);
+/* Makes s->event and s->sources of a frame, which must stay until the next one. */
+void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns);
+/* The rules that hold for s->event. */
+size_t stages_match(struct stages *s, const struct rule *const **ret_hits);
+
+#define EVENT_LINE_MAX                                                                             \
+	((size_t)16 << 20) /* bytes of an event's line; past it the rest is left out */
+
+/* A file of events, one a line. */
+struct lines {
+	FILE *in;
+	const char *name;
+	char *text;
+	size_t cap;
+	uint64_t number; /* of the line at hand, from 1 */
+	uint64_t cut;    /* lines that were longer than EVENT_LINE_MAX */
+};
+
+/* "-" is standard input. 0, or -errno after a message. */
+int lines_open(struct lines *l, const char *file);
+/* 1 and the next line, without its end (it may be empty); 0 at the end; -EIO after a message. */
+int lines_next(struct lines *l, struct str *ret);
+/* Tells on stderr what was cut. */
+void lines_close(struct lines *l);
+
+/* NAME in the conf folder that belongs to this isoctl: beside the program, above it (a source tree's build/isoctl), or
+ * /etc/isod. NULL if there is none; the caller frees. */
+char *rules_find_conf(const char *name);
+
+/* ---- output ---- */
+
+/* One JSON object on a line. */
+void rules_print_message(const ProtobufCMessage *message);
+/* The findings, errors only or warnings too. */
+void rules_print_problems(FILE *out, const struct diags *diags, bool warnings);
+/* "high"; into `out`. */
+#define LEVEL_NAME_MAX 32
+const char *rules_level(const struct rule *rule, char out[static LEVEL_NAME_MAX]);
+/* True if standard output took everything; else tells why not. */
+bool rules_finish_output(void);
+
+#endif
