@@ -171,7 +171,7 @@ int redis_url_parse(struct str text, struct redis_url *ret, char *error, size_t 
 	struct redis_url u = {0};
 	int r;
 
-	if (text.n > URL_MAX || memchr(text.p ? text.p : "", '\0', text.n))
+	if (text.n > URL_MAX || str_find(text, '\0') >= 0)
 		return refuse(error, error_size, "the URL is longer than %d bytes or holds a NUL",
 		              URL_MAX);
 	if (str_starts(text, STR("unix:///"))) {
