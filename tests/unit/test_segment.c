@@ -25,9 +25,15 @@ static struct {
 	size_t room; /* bytes until `full` */
 	int full;    /* the errno then */
 	int sync_error;
-	unsigned syncs, writes;
+	unsigned syncs, writes, dir_syncs;
 	size_t wrote;
 } disk;
+
+int fsync(int fd)
+{
+	disk.dir_syncs++;
+	return (int)syscall(SYS_fsync, fd);
+}
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
 {
@@ -592,6 +598,71 @@ Test(segment, a_last_record_with_an_unwritten_sector_is_torn)
 	cr_assert_eq(segment_next(l), 4);
 	segment_close(l);
 	buf_release(&b);
+}
+
+/* A peer may send bytes that look like a record with the very sequence that comes next; only the salt, which it cannot
+ * know, tells them from one. Else a power cut in the middle of that frame would keep isod from starting. */
+Test(segment, a_record_inside_a_torn_frame_is_none)
+{
+	struct segment_log *l = open_log(SEGMENT_EVIDENCE, 1 << 20);
+	char frame[4000];
+
+	append(l, 3);
+	memset(frame, 'x', sizeof(frame));
+	for (size_t at = 100; at + 200 < sizeof(frame); at += 100) {
+		char *p = frame + at;
+		put_le64(p + 8, 5);
+		put_le64(p + 16, 1005);
+		put_le32(p, 70);
+		put_le32(p + 4, record_crc(0, 70, p, RECORD_HEADER_BYTES + 70));
+	}
+	segment_append(l, 7, &(struct str){frame, sizeof(frame)}, 1);
+	segment_close(l);
+	struct buf b = file_content(1);
+	put_file(1, str_head(buf_str(&b), b.n - 500));
+	l = open_log(SEGMENT_EVIDENCE, 1 << 20);
+	cr_assert_eq(segment_next(l), 4);
+	segment_close(l);
+	buf_release(&b);
+}
+
+/* A search for whole records that a peer's frame makes endless is given up, and a person has to look. */
+Test(segment, rubble_that_cannot_be_searched_is_damage)
+{
+	struct segment_log *l = open_log(SEGMENT_EVIDENCE, 64 << 20);
+	size_t n = 4 << 20;
+	char *frame = xcalloc(1, n);
+
+	for (size_t at = 0; at + 24 < n; at += 24) {
+		put_le32(frame + at, 1 << 20);
+		put_le64(frame + at + 8, 2);
+	}
+	segment_append(l, 7, &(struct str){frame, n}, 1);
+	segment_close(l);
+	struct buf b = file_content(1);
+	put_file(1, str_head(buf_str(&b), b.n - 500));
+	int opened = try_open(SEGMENT_EVIDENCE);
+	cr_assert_eq(opened, -EBADMSG, "%d %s", opened, error);
+	cr_assert(strstr(error, "offset 64: sequence 1: too much rubble"), "%s", error);
+	buf_release(&b);
+	free(frame);
+}
+
+Test(segment, a_new_segments_name_is_made_durable)
+{
+	struct segment_log *l = open_log(SEGMENT_LEDGER, 1000);
+	size_t segments = segment_count();
+
+	for (int i = 0; i < 10; i++) {
+		unsigned before = disk.dir_syncs;
+		append(l, 10);
+		cr_assert_eq(segment_sync(l), 0);
+		bool began = segment_count() > segments;
+		segments = segment_count();
+		cr_assert_eq(disk.dir_syncs > before, began);
+	}
+	cr_assert_gt(segments, 3);
+	segment_close(l);
 }
 
 Test(segment, a_segment_without_a_header_is_begun_again)
