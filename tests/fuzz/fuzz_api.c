@@ -148,6 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rig.inputs++ % LIVES == 0) {
 		if (rig.api)
 			rig_close();
+		else
+			atexit(rig_close);
 		rig_open();
 	}
 	peer.role = (Isod__V1__Role)(data[0] & 3);

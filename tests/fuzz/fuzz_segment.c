@@ -12,17 +12,23 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static char made[64];
+
+static void remove_folder(void)
+{
+	rmdir(made);
+}
+
 static const char *folder(void)
 {
-	static char dir[64];
-
-	if (!dir[0]) {
+	if (!made[0]) {
 		const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-		snprintf(dir, sizeof(dir), "%s/isod-fuzz-segment-%d", base, (int)getpid());
-		mkdir(dir, 0700);
+		snprintf(made, sizeof(made), "%s/isod-fuzz-segment-%d", base, (int)getpid());
+		mkdir(made, 0700);
+		atexit(remove_folder);
 		log_setup(LOG_TO_STDERR, LOG_EMERG, "fuzz_segment");
 	}
-	return dir;
+	return made;
 }
 
 static void put(const char *dir, uint64_t first, const uint8_t *p, size_t n)
