@@ -23,5 +23,10 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "and "
          "make the status 1. " STAGE_HELP,
          rules_match},
+	{"rules", "explain", "ID --rules PATH… --event FILE|- [--line N] " STAGE_USAGE,
+         "why the rule with that id, name or title holds for line N (1) of FILE or not: log "
+         "source, "
+         "condition, every selection and value",
+         rules_explain},
 	{0},
 };

@@ -11,6 +11,7 @@
 
 /* The commands. Each returns an exit status (isoctl.h). */
 int rules_check(const struct isoctl *ctl, int argc, char **argv);
+int rules_explain(const struct isoctl *ctl, int argc, char **argv);
 int rules_match(const struct isoctl *ctl, int argc, char **argv);
 
 /* Tells how the command is used; returns 2. */
@@ -77,7 +78,7 @@ struct lines {
 int lines_open(struct lines *l, const char *file);
 /* 1 and the next line, without its end (it may be empty); 0 at the end; -EIO after a message. */
 int lines_next(struct lines *l, struct str *ret);
-/* Tells on stderr what was cut. */
+/* Tells on stderr what was cut. One of zeros is allowed. */
 void lines_close(struct lines *l);
 
 /* NAME in the conf folder that belongs to this isoctl: beside the program, above it (a source tree's build/isoctl), or

@@ -165,7 +165,7 @@ void lines_close(struct lines *l)
 		fprintf(stderr, "isoctl: %llu lines were longer than %zu bytes and cut\n",
 		        (unsigned long long)l->cut, EVENT_LINE_MAX);
 	free(l->text);
-	if (l->in != stdin)
+	if (l->in && l->in != stdin)
 		fclose(l->in);
 }
 

@@ -433,3 +433,20 @@ bool logsource_intersects(const struct logsource_set *a, const struct logsource_
 			return true;
 	return false;
 }
+
+size_t logsources_count(const struct logsources *l)
+{
+	return l->entry_count;
+}
+
+struct logsource_entry logsources_entry(const struct logsources *l, size_t at)
+{
+	const struct entry *e = &l->entries[at];
+
+	return (struct logsource_entry){e->product, e->category, e->service};
+}
+
+bool logsource_has(const struct logsource_set *set, size_t at)
+{
+	return set->bits[at / 64] >> (at % 64) & 1;
+}

@@ -30,6 +30,14 @@ void logsources_classify(const struct logsources *l, struct event *e, struct log
 size_t logsources_resolve(const struct logsources *l, struct str product, struct str category,
                           struct str service, struct logsource_set *ret);
 
+/* The entries of the table one by one: entry `at` is bit `at` of a set. Parts that it leaves out are STR_NONE. */
+struct logsource_entry {
+	struct str product, category, service;
+};
+size_t logsources_count(const struct logsources *l);
+struct logsource_entry logsources_entry(const struct logsources *l, size_t at);
+bool logsource_has(const struct logsource_set *set, size_t at);
+
 bool logsource_intersects(const struct logsource_set *a, const struct logsource_set *b);
 
 #endif

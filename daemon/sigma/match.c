@@ -78,16 +78,21 @@ uint64_t matcher_limited(const struct matcher *m)
 
 /* ---- running ---- */
 
+bool rule_is_tried(const struct ruleset *rules, const struct rule *rule,
+                   const struct logsource_set *sources)
+{
+	if (!rules->routed || !sources)
+		return true;
+	if (rule->unmapped)
+		return !sources->any;
+	return logsource_intersects(&rule->sources, sources);
+}
+
 static void choose_groups(struct matcher *m, const struct logsource_set *sources)
 {
 	for (size_t i = 0; i < m->group_count; i++) {
 		struct group *g = &m->groups[i];
-		if (!m->rules->routed || !sources)
-			g->fits = true;
-		else if (g->first->unmapped)
-			g->fits = !sources->any;
-		else
-			g->fits = logsource_intersects(&g->first->sources, sources);
+		g->fits = rule_is_tried(m->rules, g->first, sources);
 	}
 }
 

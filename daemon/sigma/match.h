@@ -17,6 +17,10 @@ void matcher_free(struct matcher *m);
 size_t matcher_run(struct matcher *m, const struct event *e, const struct logsource_set *sources,
                    const struct rule *const **ret_hits);
 
+/* Do the event's log sources fit the rule, as matcher_run has it? */
+bool rule_is_tried(const struct ruleset *rules, const struct rule *rule,
+                   const struct logsource_set *sources);
+
 /* How many tests so far were cut short by a bound: a regular expression that took too many steps or a value too long
  * for one (sigma/regex.h), or a value for which there was no room to fold. Such a test counts as not holding, or in the
  * last case as case-sensitive. */

@@ -165,6 +165,7 @@ static int test_field(struct draft *d, const struct draft_value *v, struct test 
 static int build_test(struct draft *d, const struct draft_value *v, bool keyword, struct test *ret)
 {
 	*ret = (struct test){.kind = d->kind};
+	ret->written = v->node->kind == YAML_NULL ? STR("null") : arena_str(d->c->arena, v->text);
 	if (keyword &&
 	    (v->node->kind == YAML_NULL || (d->kind != TEST_TEXT && d->kind != TEST_REGEX)))
 		return selection_complain(d->c, DIAG_ERROR, v->node->line, v->node->column,
@@ -220,7 +221,7 @@ static int add_values(struct draft *d, const struct yaml_node *node)
 	return r;
 }
 
-static const struct item *build_item(struct draft *d, struct str field)
+static const struct item *build_item(struct draft *d, struct str key, struct str field)
 {
 	struct arena *a = d->c->arena;
 	struct test *tests = arena_alloc(a, d->count * sizeof(*tests));
@@ -235,6 +236,7 @@ static const struct item *build_item(struct draft *d, struct str field)
 	struct item *item = arena_alloc(a, sizeof(*item));
 	*item = (struct item){
 		.field = keyword ? STR_NONE : arena_str(a, field),
+		.key = key.n ? arena_str(a, key) : STR_NONE,
 		.hash = keyword ? 0 : event_name_hash(field),
 		.all = d->all,
 		.negate = d->negate,
@@ -257,7 +259,7 @@ static const struct detection *parse_item(struct selection_context *c, struct st
 
 	if (add_values(&d, value) == 0 &&
 	    modifiers_apply(&d, chain, chain.p ? (size_t)(chain.p - key.p) : 0) == 0)
-		item = build_item(&d, field);
+		item = build_item(&d, key, field);
 	draft_release(&d);
 	if (!item)
 		return NULL;

@@ -27,8 +27,9 @@ enum affix { AFFIX_NONE, AFFIX_START, AFFIX_END, AFFIX_ANYWHERE };
 
 struct test {
 	enum test_kind kind;
-	bool numeric; /* TEST_TEXT */
-	bool wanted;  /* TEST_EXISTS */
+	struct str written; /* the value as the rule has it (placeholders filled in), for people */
+	bool numeric;       /* TEST_TEXT */
+	bool wanted;        /* TEST_EXISTS */
 	union {
 		struct pattern pattern;
 		const struct regex *regex;
@@ -48,6 +49,7 @@ struct test {
 
 struct item {
 	struct str field; /* p == NULL: a keyword item */
+	struct str key;   /* as the rule has it, with modifiers; STR_NONE: keywords without a key */
 	uint32_t hash;    /* of the field's name: event_name_hash() */
 	bool all;         /* every test must hold, not just one */
 	bool negate;      /* neq: it holds when its tests do not */
