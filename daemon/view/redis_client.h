@@ -31,7 +31,7 @@ struct redis_client_options {
 
 /* The options' pointers must outlive the client. The first attempt is made when the loop runs. */
 struct redis_client *redis_client_new(const struct redis_client_options *o);
-/* NULL is allowed. */
+/* NULL is allowed. A question to the name servers that is still open is let go of when the loop turns the next time. */
 void redis_client_free(struct redis_client *c);
 
 /* Connects now rather than after the back-off (there is reason to believe that it works now). */

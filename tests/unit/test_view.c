@@ -938,6 +938,25 @@ Test(view, unknown_host)
 	rig_release(&r);
 }
 
+/* The daemon ends while the name servers are asked. */
+Test(view, closed_while_resolving)
+{
+	for (int turns = 0; turns < 4; turns++) {
+		struct rig r;
+		rig_init(&r);
+		use_external(&r, "redis://no-such-host.invalid");
+		rig_open(&r);
+		for (int i = 0; i < turns; i++)
+			event_base_loop(r.base, EVLOOP_NONBLOCK);
+		size_t downs = r.downs;
+		rig_close_view(&r);
+		for (int i = 0; i < 5; i++)
+			event_base_loop(r.base, EVLOOP_NONBLOCK);
+		cr_assert_eq(r.downs, downs, "nobody is told after the close");
+		rig_release(&r);
+	}
+}
+
 Test(view, hung_then_well)
 {
 	struct rig r;
