@@ -2,6 +2,8 @@
 # SANITIZE=address,undefined or SANITIZE=thread builds apart, under build/san-….
 
 SHELL    := /bin/bash
+# All cores, unless told otherwise with -j.
+MAKEFLAGS += $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 CC       := gcc
 CXX      := g++
 comma    := ,
