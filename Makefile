@@ -3,7 +3,9 @@
 
 SHELL    := /bin/bash
 # All cores, unless told otherwise with -j.
-MAKEFLAGS += $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS := $(MAKEFLAGS) -j$(shell nproc)
+endif
 CC       := gcc
 CXX      := g++
 comma    := ,
@@ -146,7 +148,7 @@ lint: build/.deps-lint $(PROTO_H)
 	@echo "  LINT  cppcheck" && cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --error-exitcode=1 -j$$(nproc) -D_GNU_SOURCE \
 		-Idaemon -Iplugins $(TIDY)
-	@$(MAKE) --no-print-directory -j$$(nproc) lint-tidy
+	@$(MAKE) --no-print-directory lint-tidy
 
 lint-tidy: $(TIDY:%=$(BUILD)/lint/%.tidy)
 
