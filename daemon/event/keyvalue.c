@@ -46,7 +46,7 @@ static size_t name_length(struct str s)
 	if (s.n == 0 || (!isalpha((unsigned char)s.p[0]) && s.p[0] != '_' && s.p[0] != '@'))
 		return 0;
 	while (n < s.n && n <= NAME_MAX_BYTES &&
-	       (isalnum((unsigned char)s.p[n]) || memchr("_.-@/$#", s.p[n], 7)))
+	       (isalnum((unsigned char)s.p[n]) || str_find(STR("_.-@/$#"), s.p[n]) >= 0))
 		n++;
 	return n <= NAME_MAX_BYTES && n < s.n && s.p[n] == '=' ? n : 0;
 }

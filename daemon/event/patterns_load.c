@@ -91,7 +91,7 @@ static bool follows_capture(const struct compiler *c)
 static bool is_field_name(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (!isalnum((unsigned char)s.p[i]) && !memchr("_.-@", s.p[i], 4))
+		if (!isalnum((unsigned char)s.p[i]) && str_find(STR("_.-@"), s.p[i]) < 0)
 			return false;
 	return s.n <= FIELD_NAME_MAX;
 }

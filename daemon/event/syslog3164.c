@@ -73,14 +73,14 @@ static bool is_host(struct str w)
 	if (!isalnum((unsigned char)w.p[0]) && w.p[0] != '_')
 		return false;
 	for (size_t i = 0; i < w.n; i++)
-		if (!isalnum((unsigned char)w.p[i]) && !memchr("._-/@:%", w.p[i], 7))
+		if (!isalnum((unsigned char)w.p[i]) && str_find(STR("._-/@:%"), w.p[i]) < 0)
 			return false;
 	return !last_is(w, ':');
 }
 
 static bool is_tag_char(unsigned char c)
 {
-	return isalnum(c) || (c > ' ' && c < 0x7f && !memchr("\"'=<>{},;?&|`", c, 13));
+	return isalnum(c) || (c > ' ' && c < 0x7f && str_find(STR("\"'=<>{},;?&|`"), (char)c) < 0);
 }
 
 /* One word that may be a tag: some letter in it, nothing that only text has. */
