@@ -43,28 +43,55 @@ static int lookup_group(const char *name, struct group *entry, char **scratch)
 	return found ? 0 : e ? -e : -ENOENT;
 }
 
-static int load_rule(const struct role_config *c, struct role_rule *ret)
+/* Names first: an account may be called 1000. */
+static int user_id(const char *text, uid_t *ret)
 {
 	char *scratch = NULL;
 	struct passwd user;
-	struct group group;
-	int r = 0;
+	uint64_t number;
+	int r = lookup_user(text, &user, &scratch);
 
-	*ret = (struct role_rule){.role = c->role};
-	if (c->user) {
-		ret->by = ROLE_BY_UID;
-		r = lookup_user(c->user, &user, &scratch);
-		ret->uid = r == 0 ? user.pw_uid : 0;
-	} else if (c->group) {
-		ret->by = ROLE_BY_GID;
-		r = lookup_group(c->group, &group, &scratch);
-		ret->gid = r == 0 ? group.gr_gid : 0;
-	} else {
-		ret->by = ROLE_BY_CERTIFICATE;
-		ret->certificate = c->certificate;
+	if (r == 0)
+		*ret = user.pw_uid;
+	else if (r == -ENOENT && str_to_u64(str_of(text), &number) == 0 && number < UINT32_MAX) {
+		*ret = (uid_t)number;
+		r = 0;
 	}
 	free(scratch);
 	return r;
+}
+
+static int group_id(const char *text, gid_t *ret)
+{
+	char *scratch = NULL;
+	struct group group;
+	uint64_t number;
+	int r = lookup_group(text, &group, &scratch);
+
+	if (r == 0)
+		*ret = group.gr_gid;
+	else if (r == -ENOENT && str_to_u64(str_of(text), &number) == 0 && number < UINT32_MAX) {
+		*ret = (gid_t)number;
+		r = 0;
+	}
+	free(scratch);
+	return r;
+}
+
+static int load_rule(const struct role_config *c, struct role_rule *ret)
+{
+	*ret = (struct role_rule){.role = c->role};
+	if (c->user) {
+		ret->by = ROLE_BY_UID;
+		return user_id(c->user, &ret->uid);
+	}
+	if (c->group) {
+		ret->by = ROLE_BY_GID;
+		return group_id(c->group, &ret->gid);
+	}
+	ret->by = ROLE_BY_CERTIFICATE;
+	ret->certificate = c->certificate;
+	return 0;
 }
 
 void roles_load(struct api *a)

@@ -25,9 +25,6 @@ struct opener {
 	uint64_t storm; /* incident id, 0: none */
 };
 
-static const char *const level_names[] = {"unrated", "informational", "low",
-                                          "medium",  "high",          "critical"};
-
 static void free_opener(void *p)
 {
 	free(p);
@@ -348,7 +345,7 @@ const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struc
 	bool storm = false;
 
 	*ret_reason = NULL;
-	if ((unsigned)m->level >= ARRAY_LEN(level_names))
+	if ((unsigned)m->level > LEVEL(CRITICAL))
 		return NULL;
 	if (!i && m->level < s->settings->incident_open_level)
 		return NULL;
