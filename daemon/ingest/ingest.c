@@ -228,10 +228,11 @@ void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, s
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg)
 {
-	uint64_t untallied = 0, redetected = 0, stalls = 0, dropped = 0;
+	uint64_t untallied = 0, redetecting = 0, redetected = 0, stalls = 0, dropped = 0;
 
 	for (size_t n = 0; n < i->worker_count; n++) {
 		untallied += atomic_load_explicit(&i->workers[n].untallied, memory_order_relaxed);
+		redetecting += !atomic_load(&i->workers[n].serving);
 		redetected += atomic_load_explicit(&i->workers[n].redetected, memory_order_relaxed);
 		stalls += atomic_load_explicit(&i->workers[n].stalls, memory_order_relaxed);
 		dropped +=
@@ -239,6 +240,7 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 			atomic_load_explicit(&i->workers[n].reports_dropped, memory_order_relaxed);
 	}
 	count(arg, "ingest_frames_untallied", untallied);
+	count(arg, "ingest_workers_redetecting", redetecting);
 	count(arg, "ingest_frames_redetected", redetected);
 	count(arg, "ingest_stalls", stalls);
 	count(arg, "ingest_own_events_dropped", dropped);

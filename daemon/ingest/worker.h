@@ -114,7 +114,6 @@ struct worker {
 
 	struct event wake, sync_timer, tally_timer, accept_timer;
 	int wake_fd;  /* eventfd: own events wait, or the worker shall stop */
-	bool serving; /* past re-detection */
 	bool handled; /* this turn of the loop gave the pipeline something */
 	bool evidence_dirty, sync_failing;
 	bool accept_paused;
@@ -122,6 +121,7 @@ struct worker {
 
 	pthread_t thread;
 	bool started;
+	_Atomic bool serving; /* past re-detection */
 	_Atomic bool stopping, ended;
 	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
 	uint64_t report_window; /* clock_mono() of its begin, and how many there were in it */

@@ -49,14 +49,9 @@ def scenario():
 
 
 def stable(isod):
-    """Nothing waits to be counted: two looks agree, and all workers serve."""
-    first = isod.status()
-    second = isod.status()
-    return first["events"] == second["events"] and second["events"] > 0 and counter(second, "untallied") == 0
-
-
-def counter(status, part):
-    return sum(c["value"] for c in status["counters"] if part in c["name"])
+    """Every worker is past re-detection, and nothing waits to be counted."""
+    counters = {c["name"]: c["value"] for c in isod.status()["counters"]}
+    return counters["ingest_workers_redetecting"] == 0 and counters["ingest_frames_untallied"] == 0
 
 
 main(scenario)
