@@ -24,10 +24,9 @@
 #include "base/pb.h"
 #include "base/pbjson.h"
 #include "escalate/escalate.h"
-#include "event/decode.h"
-#include "event/logsource.h"
 #include "ingest/ingest.h"
 #include "officer/officer.h"
+#include "sigma/content.h"
 #include "sigma/rules.h"
 #include "view/view.h"
 
@@ -41,9 +40,7 @@ struct isod {
 	int lock_fd;
 	struct event_base *base;
 	struct event *signals[3];
-	struct logsources *logsources;
-	struct patterns *patterns;
-	struct ruleset *rules;
+	struct content *content;
 	struct inbox inbox;
 	bool inbox_open;
 	struct officer *officer;
@@ -80,24 +77,22 @@ int isod_load_config(const char *file, struct config **ret)
 static int load_content(struct isod *d)
 {
 	const struct config *c = d->config;
+	const struct content_files files = {.rules = (const char *const *)c->rules,
+	                                    .rule_count = c->rule_count,
+	                                    .logsources = c->logsources,
+	                                    .patterns = c->patterns};
 	struct diags diags;
 
 	diags_init(&diags);
-	logsources_load(c->logsources, &diags, &d->logsources);
-	patterns_load(c->patterns, &diags, &d->patterns);
-	ruleset_load((const char *const *)c->rules, c->rule_count, d->logsources, &diags,
-	             &d->rules);
+	int r = content_load(&files, c->workers, &diags, &d->content);
 	print_diags(&diags);
-	int r = diags.errors ? -EINVAL : 0;
 	diags_release(&diags);
 	return r;
 }
 
 static void unload(struct isod *d)
 {
-	ruleset_free(d->rules);
-	patterns_free(d->patterns);
-	logsources_free(d->logsources);
+	content_unref(d->content);
 	config_free(d->config);
 	free(d);
 }
@@ -110,8 +105,9 @@ int isod_check(const struct config *config)
 	int r = load_content(d);
 	if (r == 0)
 		printf("%s: %zu rules, %zu correlations, %zu listeners, %zu plugins, %zu routes\n",
-		       config->file, d->rules->count, d->rules->correlation_count,
-		       config->listener_count, config->plugin_count, config->route_count);
+		       config->file, d->content->parts.rules->count,
+		       d->content->parts.rules->correlation_count, config->listener_count,
+		       config->plugin_count, config->route_count);
 	unload(d);
 	return r;
 }
@@ -129,8 +125,8 @@ static void settings_fill(const struct isod *d, Isod__V1__Settings *s, Isod__V1_
 		(*routes)[i] = &c->routes[i];
 	for (size_t i = 0; i < c->asset_count; i++)
 		(*assets)[i] = &c->assets[i];
-	s->n_correlations = d->rules->correlation_count;
-	s->correlations = d->rules->correlations;
+	s->n_correlations = d->content->parts.rules->correlation_count;
+	s->correlations = d->content->parts.rules->correlations;
 	s->n_routes = c->route_count;
 	s->routes = *routes;
 	s->n_assets = c->asset_count;
@@ -253,8 +249,8 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	pb_set_text(&status->version, ISOD_VERSION);
 	pb_set_text(&status->node, d->config->node);
 	status->started_ns = d->started_ns;
-	status->rules = d->rules->count;
-	status->correlations = d->rules->correlation_count;
+	status->rules = d->content->parts.rules->count;
+	status->correlations = d->content->parts.rules->correlation_count;
 	status->view_connected = view_connected(d->view);
 	status->view_dirty = view_dirty(d->view);
 	ingest_status(d->ingest, &status->listeners, &status->n_listeners);
@@ -367,9 +363,7 @@ static int open_edges(struct isod *d, char *error)
 	                                .arg = d};
 	const struct ingest_options ingest = {.config = d->config,
 	                                      .inbox = &d->inbox,
-	                                      .rules = d->rules,
-	                                      .logsources = d->logsources,
-	                                      .patterns = d->patterns,
+	                                      .content = d->content,
 	                                      .cursors = state->cursors,
 	                                      .cursor_count = state->cursor_count};
 	int r = ingest_open(&ingest, &d->ingest, error, ERROR_TEXT);
@@ -440,8 +434,8 @@ int isod_start(struct config *config, struct isod **ret)
 		return r;
 	}
 	log_notice("%s: %zu rules, %zu correlations; state in %s; view in %s", config->node,
-	           d->rules->count, d->rules->correlation_count, config->state_dir,
-	           view_address(d->view));
+	           d->content->parts.rules->count, d->content->parts.rules->correlation_count,
+	           config->state_dir, view_address(d->view));
 	own_event(d, "started", (const char *const[]){"detail", ISOD_VERSION, NULL});
 	*ret = d;
 	return 0;

@@ -12,6 +12,7 @@
 #include "base/path.h"
 #include "ingest/worker.h"
 #include "officer/state.h"
+#include "sigma/content.h"
 
 #define STOP_STEP_MS  1
 #define FILES_BESIDES 512 /* descriptors for everything but connections */
@@ -95,12 +96,8 @@ static int open_worker(struct ingest *i, const struct ingest_options *o, size_t 
 		return r;
 	w->cursors = i->cursors;
 	w->cursor_count = i->cursor_count;
-	const struct pipeline_options options = {.worker = index,
-	                                         .evidence = w->evidence,
-	                                         .inbox = o->inbox,
-	                                         .rules = o->rules,
-	                                         .logsources = o->logsources,
-	                                         .patterns = o->patterns};
+	const struct pipeline_options options = {
+		.worker = index, .evidence = w->evidence, .inbox = o->inbox, .content = o->content};
 	w->pipeline = pipeline_new(&options);
 	return 0;
 }
@@ -119,6 +116,8 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->shared.own_source = xasprintf("isod/%s", o->config->node);
 	i->shared.own_event = take_own_event;
 	i->shared.arg = i;
+	i->shared.swap.parked_all = o->parked;
+	i->shared.swap.arg = o->arg;
 	i->worker_count = (size_t)o->config->workers;
 	i->workers = xcalloc(i->worker_count, sizeof(*i->workers));
 	i->cursors = xcalloc(o->cursor_count, sizeof(*i->cursors));
@@ -185,6 +184,7 @@ void ingest_free(struct ingest *i)
 	free(i->listeners);
 	free(i->workers);
 	free(i->cursors);
+	content_unref(i->shared.swap.content);
 	free(i->shared.own_source);
 	free(i);
 }
@@ -192,6 +192,28 @@ void ingest_free(struct ingest *i)
 void ingest_own_event(struct ingest *i, struct str json)
 {
 	worker_post(&i->workers[0], json);
+}
+
+/* ---- another content ---- */
+
+void ingest_swap(struct ingest *i, struct content *content)
+{
+	struct swap *s = &i->shared.swap;
+
+	content_ref(content);
+	content_unref(s->content);
+	s->content = content;
+	atomic_store(&s->parked, 0);
+	atomic_fetch_add(&s->wanted, 1);
+	for (size_t n = 0; n < i->worker_count; n++)
+		worker_wake(&i->workers[n]);
+}
+
+void ingest_swap_finish(struct ingest *i)
+{
+	struct swap *s = &i->shared.swap;
+
+	atomic_store(&s->released, atomic_load(&s->wanted));
 }
 
 /* ---- what others may know ---- */

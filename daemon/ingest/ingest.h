@@ -11,10 +11,11 @@ struct ingest;
 
 struct ingest_options {
 	const struct config *config;
-	struct inbox *inbox; /* one ring per worker */
-	const struct ruleset *rules;
-	const struct logsources *logsources;
-	const struct patterns *patterns;
+	struct inbox *inbox;     /* one ring per worker */
+	struct content *content; /* sigma/content.h; made for config->workers workers */
+	/* All workers stand still for another content: see ingest_swap. From a worker's thread. May be NULL. */
+	void (*parked)(void *arg);
+	void *arg;
 	const struct cursor *
 		cursors; /* from the ledger, by worker: where evidence must be detected again from */
 	size_t cursor_count;
@@ -30,6 +31,19 @@ int ingest_start(struct ingest *i);
  * `idle` is called again and again until they have ended. */
 void ingest_stop(struct ingest *i, void (*idle)(void *), void *arg);
 void ingest_free(struct ingest *i);
+
+/* Another content for all workers, between two events of each. One swap at a time; from the thread that made `i`.
+ *
+ * ingest_swap tells the workers. Each prepares for the new content while it goes on, then, between two frames, tallies
+ * and publishes all that it found with the old one, and parks: it takes in nothing. When the last one has parked,
+ * `parked` is called. At that moment everything that the old content found is in the inbox and nothing of the new one
+ * is: what must stand between the two (new settings of the officer) is written now. ingest_swap_finish then lets the
+ * workers go on with the new content.
+ *
+ * A worker that cannot write evidence, or whose ring is full, parks when it can again. Workers that are stopped stop
+ * waiting and keep the old content. */
+void ingest_swap(struct ingest *i, struct content *content);
+void ingest_swap_finish(struct ingest *i);
 
 /* From any thread: an event of isod's own goes through evidence and detection like any other, as source "isod/NODE".
  * `json` is a whole JSON object; its field "product" should be "isod". Dropped (and counted) when a named number

@@ -17,6 +17,7 @@
 #include "event/logsource.h"
 #include "ingest/match_record.h"
 #include "ingest/source.h"
+#include "sigma/content.h"
 #include "sigma/match.h"
 
 #define TALLY_OVERHEAD 64 /* the record around the sources */
@@ -24,11 +25,17 @@
 #define REDETECT_BATCH 256
 #define REDETECT_TALLY 64
 
+/* What works on events with one content. */
+struct detector {
+	struct content *content;
+	struct decoder *decoder;
+	struct matcher *matcher;
+};
+
 struct pipeline {
 	struct pipeline_options o;
 	struct event event;
-	struct decoder *decoder;
-	struct matcher *matcher;
+	struct detector now, next; /* next.content is NULL unless prepared */
 	struct match_record record;
 	struct sources sources;
 	struct arena tally_arena;
@@ -42,6 +49,24 @@ struct pipeline {
 	bool redetecting;
 };
 
+/* ---- life ---- */
+
+static void detector_init(struct detector *d, struct content *content, size_t worker)
+{
+	d->content = content_ref(content);
+	d->decoder = decoder_new(content->parts.patterns);
+	d->matcher = matcher_new(content->parts.rules);
+	matcher_count(d->matcher, &content->counts[worker]);
+}
+
+static void detector_release(struct detector *d)
+{
+	decoder_free(d->decoder);
+	matcher_free(d->matcher);
+	content_unref(d->content);
+	*d = (struct detector){0};
+}
+
 struct pipeline *pipeline_new(const struct pipeline_options *o)
 {
 	struct pipeline *p = xcalloc(1, sizeof(*p));
@@ -51,8 +76,7 @@ struct pipeline *pipeline_new(const struct pipeline_options *o)
 	p->worker = o->worker;
 	p->tally_max = half < RECORD_BODY_MAX ? half : RECORD_BODY_MAX;
 	event_setup(&p->event);
-	p->decoder = decoder_new(o->patterns);
-	p->matcher = matcher_new(o->rules);
+	detector_init(&p->now, o->content, o->worker);
 	match_record_init(&p->record);
 	sources_init(&p->sources, PIPELINE_SOURCES_MAX);
 	arena_init(&p->tally_arena, 0);
@@ -65,13 +89,27 @@ void pipeline_free(struct pipeline *p)
 	if (!p)
 		return;
 	event_release(&p->event);
-	decoder_free(p->decoder);
-	matcher_free(p->matcher);
+	detector_release(&p->now);
+	detector_release(&p->next);
 	match_record_release(&p->record);
 	sources_release(&p->sources);
 	arena_release(&p->tally_arena);
 	buf_release(&p->out);
 	free(p);
+}
+
+void pipeline_prepare(struct pipeline *p, struct content *content)
+{
+	detector_release(&p->next);
+	detector_init(&p->next, content, p->o.worker);
+}
+
+void pipeline_switch(struct pipeline *p)
+{
+	event_reset(&p->event); /* names of its fields may be the old table's */
+	detector_release(&p->now);
+	p->now = p->next;
+	p->next = (struct detector){0};
 }
 
 /* ---- records on their way to the ring ---- */
@@ -222,10 +260,10 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 	e->source = frame->source;
 	if (frame->flags & EVIDENCE_TRUNCATED)
 		e->flags |= EVENT_TRUNCATED;
-	event_decode(p->decoder, e, frame->frame);
-	if (p->o.logsources)
-		logsources_classify(p->o.logsources, e, &sources);
-	size_t n = matcher_run(p->matcher, e, &sources, &hits);
+	event_decode(p->now.decoder, e, frame->frame);
+	if (p->now.content->parts.logsources)
+		logsources_classify(p->now.content->parts.logsources, e, &sources);
+	size_t n = matcher_run(p->now.matcher, e, &sources, &hits);
 	if (n)
 		match_record_event(&p->record, e, (uint32_t)p->worker, sequence);
 	for (size_t i = 0; i < n; i++)

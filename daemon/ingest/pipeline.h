@@ -9,11 +9,9 @@
 #include "log/evidence.h"
 #include "officer/inbox.h"
 
-/* Only pointers pass through here, and this way sockets and libevent (which has a `struct event` of its own) stay
- * apart from event/event.h. */
-struct logsources;
-struct patterns;
-struct ruleset;
+/* sigma/content.h. Only pointers pass through here, and this way sockets and libevent (which has a `struct event` of
+ * its own) stay apart from event/event.h. */
+struct content;
 
 #define PIPELINE_SOURCES_MAX                                                                       \
 	10000 /* sources counted apart between two tallies; past it: "LISTENER/(other)" */
@@ -24,9 +22,7 @@ struct pipeline_options {
 	size_t worker;                /* whose ring */
 	struct segment_log *evidence; /* the worker's own */
 	struct inbox *inbox;
-	const struct ruleset *rules;
-	const struct logsources *logsources; /* may be NULL: no event has a log source */
-	const struct patterns *patterns;
+	struct content *content; /* the pipeline takes a reference; it counts as worker `worker` */
 };
 
 struct pipeline;
@@ -38,6 +34,12 @@ void pipeline_free(struct pipeline *p);
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e);
 /* `count` frames that could not be taken (bad framing, shed): counted as refused for their source. */
 void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source, uint64_t count);
+
+/* Another content, in two steps: prepare does what takes time (and may be repeated with a newer one), switch puts it in
+ * the place of the old one. No event is worked on by both: every frame before the switch is the old one's, every frame
+ * after it the new one's. */
+void pipeline_prepare(struct pipeline *p, struct content *content);
+void pipeline_switch(struct pipeline *p);
 
 /* Ends a batch: writes evidence, then publishes the matches. 0; -EAGAIN when the ring was full (some are still
  * held back: stop reading from sockets and call again soon); -errno when evidence cannot be written (same). */

@@ -82,6 +82,33 @@ static void commit(struct worker *w)
 	atomic_store_explicit(&w->untallied, pipeline_untallied(w->pipeline), memory_order_relaxed);
 }
 
+/* ---- another content ---- */
+
+/* Between two frames: goes over to the content that ingest_swap has brought, if there is one. */
+static void swap_content(struct worker *w)
+{
+	struct swap *s = &w->shared->swap;
+	uint64_t wanted = atomic_load(&s->wanted);
+	unsigned ms = STALL_FIRST_MS;
+
+	if (wanted == w->swapped)
+		return;
+	pipeline_prepare(w->pipeline, s->content);
+	pipeline_tally(w->pipeline);
+	commit(w);
+	if (atomic_fetch_add(&s->parked, 1) + 1 == w->workers && s->parked_all)
+		s->parked_all(s->arg);
+	while (atomic_load(&s->released) < wanted) {
+		if (atomic_load(&w->stopping))
+			return;
+		stall_sleep(ms);
+		ms = ms * 2 < STALL_LONGEST_MS ? ms * 2 : STALL_LONGEST_MS;
+	}
+	pipeline_switch(w->pipeline);
+	w->swapped = wanted;
+	w->stall_end = clock_mono();
+}
+
 /* ---- timers ---- */
 
 static void arm(struct event *timer, uint64_t ns)
@@ -210,9 +237,16 @@ void worker_report(struct worker *w, const char *event, const struct listener *l
 
 /* ---- own events ---- */
 
-void worker_post(struct worker *w, struct str json)
+void worker_wake(struct worker *w)
 {
 	const uint64_t one = 1;
+
+	if (write(w->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("worker %zu is being woken already", w->index);
+}
+
+void worker_post(struct worker *w, struct str json)
+{
 	bool taken = false;
 
 	pthread_mutex_lock(&w->mailbox_lock);
@@ -223,8 +257,8 @@ void worker_post(struct worker *w, struct str json)
 	pthread_mutex_unlock(&w->mailbox_lock);
 	if (!taken)
 		atomic_fetch_add(&w->mailbox_dropped, 1);
-	else if (write(w->wake_fd, &one, sizeof(one)) < 0)
-		log_debug("worker %zu is being woken already", w->index);
+	else
+		worker_wake(w);
 }
 
 static void take_mailbox(struct worker *w, bool close_it)
@@ -289,10 +323,12 @@ void worker_pause_accepting(struct worker *w)
 
 static bool go_on(void *arg, bool full)
 {
-	const struct worker *w = arg;
+	struct worker *w = arg;
 
 	if (full)
 		stall_sleep(STALL_FIRST_MS);
+	else
+		swap_content(w);
 	return !atomic_load(&w->stopping);
 }
 
@@ -403,6 +439,7 @@ static void *worker_main(void *arg)
 		                EVLOOP_ONCE | (TAILQ_EMPTY(&w->unread) ? 0 : EVLOOP_NONBLOCK));
 		stream_read_unread(w);
 		after_turn(w);
+		swap_content(w);
 	}
 	/* Stopped while re-detecting: nothing may be counted past what was, so there is nothing to finish. */
 	if (w->serving)
@@ -482,11 +519,8 @@ int worker_start(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
-	const uint64_t one = 1;
-
 	atomic_store(&w->stopping, true);
-	if (write(w->wake_fd, &one, sizeof(one)) < 0)
-		log_debug("worker %zu is being woken already", w->index);
+	worker_wake(w);
 }
 
 void worker_join(struct worker *w)

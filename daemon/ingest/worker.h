@@ -60,12 +60,23 @@ static inline struct timeval timeval_of(uint64_t ns)
 	                        .tv_usec = (suseconds_t)(ns % NS_PER_SECOND / 1000)};
 }
 
+/* Another content for all workers: see ingest_swap(). */
+struct swap {
+	struct content *content;   /* set before `wanted` */
+	_Atomic uint64_t wanted;   /* how many swaps were begun */
+	_Atomic uint64_t released; /* … and how many of them may be finished */
+	_Atomic size_t parked;     /* workers that wait in the last one */
+	void (*parked_all)(void *arg);
+	void *arg;
+};
+
 struct ingest_shared {
 	const struct config *config;
 	char *own_source;             /* "isod/NODE" */
 	_Atomic uint64_t connections; /* of all workers: against connections_max */
 	void (*own_event)(void *arg, struct str json);
 	void *arg;
+	struct swap swap;
 };
 
 struct worker;
@@ -118,6 +129,7 @@ struct worker {
 	bool evidence_dirty, sync_failing;
 	bool accept_paused;
 	uint64_t stall_end; /* clock_mono() when the last stall was over */
+	uint64_t swapped;   /* the last swap it has done */
 
 	pthread_t thread;
 	bool started;
@@ -142,6 +154,8 @@ int worker_start(struct worker *w);
 /* Tells it to stop; when `ended` is set, worker_join. */
 void worker_stop(struct worker *w);
 void worker_join(struct worker *w);
+/* From any thread: it looks at what it was told (`stopping`, a swap, own events) soon. */
+void worker_wake(struct worker *w);
 void worker_release(struct worker *w);
 /* From any thread. */
 void worker_post(struct worker *w, struct str json);

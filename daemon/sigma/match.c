@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "sigma/counts.h"
 #include "sigma/evaluate.h"
 
 /* Rules whose log sources are the same set. */
@@ -20,6 +21,7 @@ struct matcher {
 	uint32_t *group_of; /* rule → its group */
 	const struct rule **hits;
 	struct evaluator evaluator;
+	struct match_counts *counts; /* or NULL */
 };
 
 /* ---- life ---- */
@@ -76,6 +78,11 @@ uint64_t matcher_limited(const struct matcher *m)
 	return m->evaluator.limited;
 }
 
+void matcher_count(struct matcher *m, struct match_counts *counts)
+{
+	m->counts = counts;
+}
+
 /* ---- running ---- */
 
 bool rule_is_tried(const struct ruleset *rules, const struct rule *rule,
@@ -99,15 +106,23 @@ static void choose_groups(struct matcher *m, const struct logsource_set *sources
 size_t matcher_run(struct matcher *m, const struct event *e, const struct logsource_set *sources,
                    const struct rule *const **ret_hits)
 {
+	bool sampled = counts_event(m->counts);
 	size_t hits = 0;
 
 	evaluator_begin(&m->evaluator, e);
 	choose_groups(m, sources);
+	uint64_t begin = sampled ? clock_mono() : 0;
 	for (size_t i = 0; i < m->rules->count; i++) {
 		const struct rule *r = &m->rules->rules[i];
-		if (m->groups[m->group_of[i]].fits &&
-		    evaluate_condition(&m->evaluator, r->condition))
+		if (!m->groups[m->group_of[i]].fits)
+			continue;
+		if (evaluate_condition(&m->evaluator, r->condition)) {
 			m->hits[hits++] = r;
+			if (m->counts)
+				counts_add(&m->counts->rules[i].hits, 1);
+		}
+		if (sampled)
+			counts_tried(&m->counts->rules[i], &begin);
 	}
 	*ret_hits = m->hits;
 	return hits;

@@ -6,10 +6,15 @@
 #include "sigma/rules.h"
 
 struct matcher;
+struct match_counts; /* sigma/counts.h */
 
 /* `rules` must outlive it. */
 struct matcher *matcher_new(const struct ruleset *rules);
 void matcher_free(struct matcher *m);
+
+/* From now on counts what the rules cost and how often they hold; `counts` must have a place for every rule of the set,
+ * and no other writer. */
+void matcher_count(struct matcher *m, struct match_counts *counts);
 
 /* Tries the rules for which the event's log sources fit (`sources` NULL, or a set loaded without a log-source
  * table: all of them). *ret_hits: the rules that hold, in the set's order,

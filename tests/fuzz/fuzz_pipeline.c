@@ -11,6 +11,7 @@
 #include "event/logsource.h"
 #include "ingest/pipeline.h"
 #include "ledger.pb-c.h"
+#include "sigma/content.h"
 #include "sigma/rules.h"
 
 #define RING       ((size_t)4 << 20)
@@ -24,9 +25,7 @@
 static struct {
 	char dir[32], rules[64], evidence[64];
 	struct inbox inbox;
-	struct ruleset *set;
-	struct logsources *logsources;
-	struct patterns *patterns;
+	struct content *content;
 	struct segment_log *log;
 	struct pipeline *pipeline;
 	uint64_t runs, received;
@@ -58,17 +57,15 @@ static void open_log(void)
 		clean_up();
 	must(mkdir(bed.dir, 0700) == 0);
 	must(segment_open(bed.evidence, &options, &bed.log, error, sizeof(error)) == 0);
-	const struct pipeline_options o = {.evidence = bed.log,
-	                                   .inbox = &bed.inbox,
-	                                   .rules = bed.set,
-	                                   .logsources = bed.logsources,
-	                                   .patterns = bed.patterns};
+	const struct pipeline_options o = {
+		.evidence = bed.log, .inbox = &bed.inbox, .content = bed.content};
 	bed.pipeline = pipeline_new(&o);
 }
 
 static void set_up(void)
 {
 	const char *paths[] = {bed.rules, "conf/rules"};
+	struct content_parts parts = {0};
 	struct diags diags;
 
 	snprintf(bed.dir, sizeof(bed.dir), "/tmp/isod-fuzz-XXXXXX");
@@ -79,12 +76,14 @@ static void set_up(void)
 	must(f && fputs(RULE, f) >= 0 && fclose(f) == 0);
 	diags_init(&diags);
 	if (access("conf/logsources.yaml", R_OK) == 0)
-		must(logsources_load("conf/logsources.yaml", &diags, &bed.logsources) == 0);
+		must(logsources_load("conf/logsources.yaml", &diags, &parts.logsources) == 0);
 	if (access("conf/patterns.yaml", R_OK) == 0)
-		must(patterns_load("conf/patterns.yaml", &diags, &bed.patterns) == 0);
+		must(patterns_load("conf/patterns.yaml", &diags, &parts.patterns) == 0);
 	/* Without the table every rule is tried on every event. */
-	must(ruleset_load(paths, access(paths[1], R_OK) == 0 ? 2 : 1, NULL, &diags, &bed.set) == 0);
+	must(ruleset_load(paths, access(paths[1], R_OK) == 0 ? 2 : 1, NULL, &diags, &parts.rules) ==
+	     0);
 	diags_release(&diags);
+	bed.content = content_new(&parts, 1);
 	must(inbox_init(&bed.inbox, 1, RING) == 0);
 	open_log();
 	atexit(clean_up);
@@ -123,7 +122,7 @@ static void take(void *arg, size_t worker, struct str packed)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (!bed.set)
+	if (!bed.content)
 		set_up();
 	if (size < 2)
 		return 0;

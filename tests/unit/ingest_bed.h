@@ -21,11 +21,13 @@
 #include "ingest/ingest.h"
 #include "log/evidence.h"
 #include "officer/state.h"
+#include "sigma/content.h"
 #include "sigma/rules.h"
 
-#define BED_LISTENERS  8
-#define BED_PATIENCE_S 60 /* a wait that long has failed */
-#define BED_RING       ((size_t)1 << 20)
+#define BED_LISTENERS   8
+#define BED_WORKERS_MAX 16
+#define BED_PATIENCE_S  60 /* a wait that long has failed */
+#define BED_RING        ((size_t)1 << 20)
 
 struct bed_match {
 	Isod__V1__Record *record;
@@ -38,7 +40,8 @@ struct bed {
 	struct config config;
 	struct listener_config listeners[BED_LISTENERS];
 	struct inbox inbox;
-	struct ruleset *rules;
+	struct content *content;
+	atomic_uint parked; /* how often all workers stood still for another content */
 	struct ingest *ingest;
 	struct map sources; /* Isod__V1__SourceCount by name: all tallies added up */
 	uint64_t upto[16];  /* by worker */
@@ -57,26 +60,33 @@ static inline void bed_write(const struct bed *b, const char *name, const char *
 
 /* ---- life ---- */
 
-/* Rules that hold for every event are given as the YAML text of one; NULL: none. */
-static inline void bed_init(struct bed *b, const char *rule)
+/* A content without log sources and patterns; `rule` is the YAML text of its only rule, NULL: none. */
+static inline struct content *bed_content(const struct bed *b, const char *rule)
 {
 	struct diags diags;
 	char path[128];
 	const char *paths[] = {path};
 
-	memset(b, 0, sizeof(*b));
-	snprintf(b->dir, sizeof(b->dir), "/tmp/isod-test-XXXXXX");
-	cr_assert_not_null(mkdtemp(b->dir));
 	snprintf(path, sizeof(path), "%s/rules", b->dir);
 	mkdir(path, 0700);
 	if (rule)
 		bed_write(b, "rules/rule.yml", rule);
 	diags_init(&diags);
-	cr_assert_eq(ruleset_load(paths, 1, NULL, &diags, &b->rules), 0);
+	struct content_parts parts = {0};
+	cr_assert_eq(ruleset_load(paths, 1, NULL, &diags, &parts.rules), 0);
 	for (size_t i = 0; i < diags.count; i++)
 		cr_log_error("%s", diags.items[i].text);
 	cr_assert_eq(diags.errors, 0);
 	diags_release(&diags);
+	return content_new(&parts, BED_WORKERS_MAX);
+}
+
+static inline void bed_init(struct bed *b, const char *rule)
+{
+	memset(b, 0, sizeof(*b));
+	snprintf(b->dir, sizeof(b->dir), "/tmp/isod-test-XXXXXX");
+	cr_assert_not_null(mkdtemp(b->dir));
+	b->content = bed_content(b, rule);
 	snprintf(b->node, sizeof(b->node), "testnode");
 	b->config = (struct config){
 		.node = b->node,
@@ -105,13 +115,22 @@ static inline struct listener_config *bed_listener(struct bed *b, int kind, cons
 	return l;
 }
 
+static inline void bed_parked(void *arg)
+{
+	struct bed *b = arg;
+
+	atomic_fetch_add(&b->parked, 1);
+}
+
 static inline int bed_try_open(struct bed *b, size_t ring, const struct cursor *cursors,
                                size_t cursor_count, char *error, size_t error_size)
 {
 	cr_assert_eq(inbox_init(&b->inbox, b->config.workers, ring), 0);
 	const struct ingest_options options = {.config = &b->config,
 	                                       .inbox = &b->inbox,
-	                                       .rules = b->rules,
+	                                       .content = b->content,
+	                                       .parked = bed_parked,
+	                                       .arg = b,
 	                                       .cursors = cursors,
 	                                       .cursor_count = cursor_count};
 	return ingest_open(&options, &b->ingest, error, error_size);
@@ -221,6 +240,27 @@ static inline Isod__V1__ListenerStatus bed_status(struct bed *b, const char *lis
 	return found;
 }
 
+struct bed_counter {
+	const char *name;
+	uint64_t value;
+};
+
+static inline void bed_take_counter(void *arg, const char *name, uint64_t value)
+{
+	struct bed_counter *c = arg;
+
+	if (strcmp(name, c->name) == 0)
+		c->value = value;
+}
+
+static inline uint64_t bed_counter(struct bed *b, const char *name)
+{
+	struct bed_counter c = {name, 0};
+
+	ingest_counters(b->ingest, bed_take_counter, &c);
+	return c.value;
+}
+
 /* Drains until `condition` holds; fails the test after BED_PATIENCE_S. */
 #define BED_WAIT(b, condition)                                                                     \
 	do {                                                                                       \
@@ -264,7 +304,7 @@ static inline void bed_release(struct bed *b)
 	char *command = xasprintf("rm -rf %s", b->dir);
 
 	bed_forget(b);
-	ruleset_free(b->rules);
+	content_unref(b->content);
 	for (size_t i = 0; i < b->config.listener_count; i++) {
 		free(b->listeners[i].name);
 		free(b->listeners[i].address);

@@ -305,27 +305,6 @@ Test(ingest, full_inbox_stops_reading_and_loses_nothing)
 	bed_finish(&b);
 }
 
-struct counter {
-	const char *name;
-	uint64_t value;
-};
-
-static void take_counter(void *arg, const char *name, uint64_t value)
-{
-	struct counter *c = arg;
-
-	if (strcmp(name, c->name) == 0)
-		c->value = value;
-}
-
-static uint64_t counter(struct bed *b, const char *name)
-{
-	struct counter c = {name, 0};
-
-	ingest_counters(b->ingest, take_counter, &c);
-	return c.value;
-}
-
 Test(ingest, a_full_disk_stops_reading_and_loses_nothing)
 {
 	enum { FRAMES = 20000 };
@@ -344,7 +323,7 @@ Test(ingest, a_full_disk_stops_reading_and_loses_nothing)
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	int fd = bed_connect(&b, "tcp", SOCK_STREAM, "127.0.0.1");
 	bed_send(fd, buf_str(&lines));
-	BED_WAIT(&b, counter(&b, "ingest_stalls") > 0);
+	BED_WAIT(&b, bed_counter(&b, "ingest_stalls") > 0);
 	bed_drain(&b);
 	/* No match is published of a frame that is not written. */
 	cr_expect_lt(b.match_count, 100000 / sizeof("<13>frame 1"));
@@ -372,8 +351,9 @@ Test(ingest, a_flood_of_failures_does_not_fill_evidence)
 		close(fd);
 	}
 	BED_WAIT(&b, bed_count(&b, "tcp/").refused == PEERS);
-	BED_WAIT(&b, bed_count(&b, "isod/").received + counter(&b, "ingest_own_events_dropped") ==
-	                     PEERS);
+	BED_WAIT(&b,
+	         bed_count(&b, "isod/").received + bed_counter(&b, "ingest_own_events_dropped") ==
+	                 PEERS);
 	cr_expect_eq(bed_status(&b, "tcp").refused, PEERS);
 	bed_finish(&b);
 }
@@ -752,7 +732,7 @@ Test(ingest, own_events_wait_for_the_start_and_a_flood_is_counted)
 	bed_open(&b, BED_RING, NULL, 0);
 	for (size_t i = 0; i < 1500; i++)
 		ingest_own_event(b.ingest, STR("{\"product\":\"isod\",\"event\":\"test\"}"));
-	cr_expect_eq(counter(&b, "ingest_own_events_dropped"), 500);
+	cr_expect_eq(bed_counter(&b, "ingest_own_events_dropped"), 500);
 	cr_assert_eq(ingest_start(b.ingest), 0);
 	BED_WAIT(&b, bed_count(&b, "isod/testnode").received == 1000);
 	bed_stop(&b);

@@ -40,7 +40,7 @@ static void line_open(struct line *l, const char *rule, size_t ring)
 	const struct pipeline_options o = {.worker = 1,
 	                                   .evidence = l->evidence,
 	                                   .inbox = &l->bed.inbox,
-	                                   .rules = l->bed.rules};
+	                                   .content = l->bed.content};
 	l->pipeline = pipeline_new(&o);
 }
 
@@ -50,7 +50,7 @@ static void line_reborn(struct line *l)
 	const struct pipeline_options o = {.worker = 1,
 	                                   .evidence = l->evidence,
 	                                   .inbox = &l->bed.inbox,
-	                                   .rules = l->bed.rules};
+	                                   .content = l->bed.content};
 
 	cr_assert_eq(segment_flush(l->evidence), 0);
 	pipeline_free(l->pipeline);

@@ -1,0 +1,109 @@
+#include "sigma/content.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "event/decode.h"
+#include "sigma/rules.h"
+
+/* Counts of two workers never share a cache line. */
+#define CACHE_LINE 64
+
+static void *alloc_lines(size_t size)
+{
+	size_t whole = (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+	void *p = aligned_alloc(CACHE_LINE, whole ? whole : CACHE_LINE);
+
+	if (!p)
+		abort();
+	memset(p, 0, whole);
+	return p;
+}
+
+struct content *content_new(const struct content_parts *parts, size_t workers)
+{
+	struct content *c = xcalloc(1, sizeof(*c));
+
+	c->parts = *parts;
+	c->workers = workers;
+	c->loaded_ns = clock_now();
+	c->counts = xcalloc(workers, sizeof(*c->counts));
+	for (size_t i = 0; i < workers; i++)
+		c->counts[i].rules = alloc_lines(parts->rules->count * sizeof(*c->counts[i].rules));
+	atomic_init(&c->references, 1);
+	return c;
+}
+
+static void parts_free(struct content_parts *p)
+{
+	ruleset_free(p->rules);
+	placeholders_free(p->placeholders);
+	patterns_free(p->patterns);
+	logsources_free(p->logsources);
+}
+
+int content_load(const struct content_files *files, size_t workers, struct diags *diags,
+                 struct content **ret)
+{
+	struct content_parts p = {0};
+	size_t errors = diags->errors;
+
+	logsources_load(files->logsources, diags, &p.logsources);
+	patterns_load(files->patterns, diags, &p.patterns);
+	if (files->placeholders)
+		placeholders_load(files->placeholders, diags, &p.placeholders);
+	const struct ruleset_options o = {.logsources = p.logsources,
+	                                  .placeholders = p.placeholders};
+	int r = ruleset_load_with(files->rules, files->rule_count, &o, diags, &p.rules);
+	if (r < 0 || diags->errors > errors) {
+		parts_free(&p);
+		return -EINVAL;
+	}
+	*ret = content_new(&p, workers);
+	return 0;
+}
+
+struct content *content_ref(struct content *c)
+{
+	atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
+	return c;
+}
+
+void content_unref(struct content *c)
+{
+	/* What others did with it happens before it is freed. */
+	if (!c || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) > 1)
+		return;
+	for (size_t i = 0; i < c->workers; i++)
+		free(c->counts[i].rules);
+	free(c->counts);
+	parts_free(&c->parts);
+	free(c);
+}
+
+struct content_sum content_rule_sum(const struct content *c, size_t i)
+{
+	struct content_sum sum = {0};
+
+	for (size_t w = 0; w < c->workers; w++) {
+		const struct rule_counts *n = &c->counts[w].rules[i];
+		sum.hits += counts_get(&n->hits);
+		sum.tried += counts_get(&n->tried);
+		sum.ns += counts_get(&n->ns);
+	}
+	return sum;
+}
+
+uint64_t content_events(const struct content *c, uint64_t *ret_sampled)
+{
+	uint64_t events = 0;
+
+	*ret_sampled = 0;
+	for (size_t w = 0; w < c->workers; w++) {
+		events += counts_get(&c->counts[w].events);
+		*ret_sampled += counts_get(&c->counts[w].sampled);
+	}
+	return events;
+}
