@@ -71,12 +71,12 @@ $(GEN)/%.o: $(GEN)/%.c $(PROTO_H)
 $(BUILD)/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@$(CC) $(CFLAGS_ALL) -MD -MP -c -o $@ $<
 
 $(BUILD)/%.o: %.cc | build/.deps-build
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"
-	@$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@$(CXX) $(CXXFLAGS_ALL) -MD -MP -c -o $@ $<
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@ && ar rcs $@ $^
@@ -94,7 +94,7 @@ $(BUILD)/isoctl: $(ISOCTL_OBJ) $(LIB)
 $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@$(CC) $(CFLAGS_ALL) -MD -MP -c -o $@ $<
 
 plugin_objects = $(patsubst %.c,$(BUILD)/obj/%.o,plugins/plugin.c $(wildcard plugins/$(1)/*.c))
 .SECONDEXPANSION:
