@@ -28,5 +28,12 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "source, "
          "condition, every selection and value",
          rules_explain},
+	{"rules", "test", "PATH… [--tests DIR] [--junit FILE] " STAGE_USAGE,
+         "runs the tests of rules: for PATH/a/b.yml those in PATH/a/tests/b.yml, "
+         "PATH/tests/a/b.yml, "
+         "PATH/../tests/a/b.yml or DIR/a/b.yml; status 1 when one fails. conf/rules/README.md has "
+         "the "
+         "format",
+         rules_test},
 	{0},
 };

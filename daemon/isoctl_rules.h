@@ -14,6 +14,8 @@ int rules_check(const struct isoctl *ctl, int argc, char **argv);
 int rules_explain(const struct isoctl *ctl, int argc, char **argv);
 int rules_match(const struct isoctl *ctl, int argc, char **argv);
 
+int rules_test(const struct isoctl *ctl, int argc, char **argv);
+
 /* Tells how the command is used; returns 2. */
 int rules_usage(const char *verb);
 

@@ -131,6 +131,13 @@ static void read_file(struct loader *l, const char *path)
 		diag_add(l->diags, DIAG_WARNING, path, 0, 0, "there is no rule in this file");
 }
 
+bool ruleset_is_test(const char *root, const char *file)
+{
+	size_t n = strlen(root);
+
+	return strncmp(file, root, n) == 0 && strstr(file + n, "/tests/") != NULL;
+}
+
 static int read_path(struct loader *l, const char *path)
 {
 	static const char *const suffixes[] = {".yml", ".yaml", NULL};
@@ -143,7 +150,8 @@ static int read_path(struct loader *l, const char *path)
 		return r;
 	}
 	for (size_t i = 0; i < count; i++)
-		read_file(l, files[i]);
+		if (!ruleset_is_test(path, files[i]))
+			read_file(l, files[i]);
 	path_free_list(files, count);
 	return 0;
 }

@@ -55,12 +55,15 @@ struct ruleset_options {
 
 #define CORRELATION_CHAIN_MAX 8 /* correlations of correlations */
 
-/* Loads every *.yml and *.yaml under the paths (files or folders). All errors are collected in `diags`; rules
+/* Loads every *.yml and *.yaml under the paths (files or folders) but those in folders named `tests`. All errors are collected in `diags`; rules
  * that are good are in *ret all the same, so that a check can count them; the daemon refuses a set when
  * diags->errors > 0. `logsources` may be NULL (then every rule is tried on every event).
  * 0 with *ret (ruleset_free); -errno only when a path cannot be listed (also in `diags`). */
 int ruleset_load(const char *const *paths, size_t count, const struct logsources *logsources,
                  struct diags *diags, struct ruleset **ret);
+/* True if `file`, found below the path `root`, lies in a folder named `tests` there: such files are tests of rules, not
+ * rules, and are not loaded. */
+bool ruleset_is_test(const char *root, const char *file);
 /* The same with everything that can be given. */
 int ruleset_load_with(const char *const *paths, size_t count, const struct ruleset_options *options,
                       struct diags *diags, struct ruleset **ret);
