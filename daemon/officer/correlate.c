@@ -1,80 +1,30 @@
-/* A window is a small array of entries sorted by time, so that events that arrive out of order count right; it is cut
- * at `timespan` before its newest entry. Groups hang on a list in order of their last change: the longest unchanged
- * stands first, is the one to make room, and is dropped once its window can no longer hold anything.
- * Group keys and walks depend on nothing but the records, so a replay builds the same groups. */
+/* A match goes by its rule to the correlations that watch it, there by what it is grouped by to one group, and there
+ * into the window (or what the type keeps instead). Field names are resolved when the settings come, groups are found by
+ * hash, and windows grow in place: once warm, a match that makes nothing hold allocates nothing.
+ *
+ * A group that can only begin anew is dropped. When that is so is told by the latest arrival of any match, not by the
+ * record's time: matches that are detected again after a crash arrive in the ledger long after they were received, and
+ * must find the groups that they would have found without it. */
 #include "officer/correlate.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/pb.h"
+#include "officer/correlate_internal.h"
 
-#define KEY_MAX          2048 /* a group key: a few values of at most 1 KiB, cut */
-#define CONTRIBUTING_MAX 100  /* evidence references carried by a correlation's match: the newest */
 #define EXPIRE_PER_MATCH                                                                           \
 	4 /* dead groups dropped for each match: more than one, so they never pile up */
-#define KEY_SEPARATOR '\x1f'
-
-#define TYPE(x) ISOD__V1__CORRELATION_TYPE__CORRELATION_##x
-
-struct entry {
-	uint64_t time_ns;
-	uint64_t value; /* value_count: hash of the value */
-	uint64_t evidence;
-	uint32_t worker;
-	uint32_t rule; /* position in the definition's list of rules */
-};
-
-struct group {
-	struct group *older, *newer; /* by last change */
-	struct entry *entries;
-	size_t count, cap;
-	uint64_t changed_ns; /* record time */
-	char *key;
-};
-
-struct definition {
-	Isod__V1__Correlation *def;
-	struct map groups; /* key → struct group */
-	struct group *oldest, *newest;
-};
-
-/* Where a rule's matches go, and as which of the definition's rules. */
-struct target {
-	struct definition *definition;
-	uint32_t position;
-};
-
-struct feed {
-	struct target *targets;
-	size_t count, cap;
-};
-
-struct correlate {
-	struct definition **definitions;
-	size_t count;
-	struct map feeds; /* rule id → struct feed */
-	Isod__V1__Match **results;
-	size_t result_count, result_cap;
-	size_t groups;
-	uint64_t evicted;
-};
+#define ORDERED_CONDITION_MAX 8 /* rules of an ordered condition in words */
 
 /* ---- definitions ---- */
 
-static void group_free(void *p)
-{
-	struct group *g = p;
-	free(g->entries);
-	free(g->key);
-	free(g);
-}
-
 static void definition_free(struct definition *d)
 {
-	map_release(&d->groups, group_free);
+	groups_release(&d->groups);
 	isod__v1__correlation__free_unpacked(d->def, NULL);
+	free(d->names);
 	free(d);
 }
 
@@ -85,17 +35,13 @@ static void feed_free(void *p)
 	free(feed);
 }
 
-static void results_clear(struct correlate *c)
-{
-	for (size_t i = 0; i < c->result_count; i++)
-		isod__v1__match__free_unpacked(c->results[i], NULL);
-	c->result_count = 0;
-}
-
 struct correlate *correlate_new(void)
 {
 	struct correlate *c = xcalloc(1, sizeof(*c));
+
 	map_init(&c->feeds);
+	c->seeds[0] = map_seed();
+	c->seeds[1] = map_seed();
 	return c;
 }
 
@@ -107,16 +53,91 @@ void correlate_free(struct correlate *c)
 	for (size_t i = 0; i < c->count; i++)
 		definition_free(c->definitions[i]);
 	free(c->definitions);
+	free(c->absences);
 	free(c->results);
 	map_release(&c->feeds, feed_free);
+	window_scratch_release(&c->scratch);
 	free(c);
+}
+
+static size_t value_fields(const Isod__V1__Correlation *def)
+{
+	if (def->n_value_fields)
+		return def->n_value_fields;
+	return def->value_field[0] ? 1 : 0;
+}
+
+/* The name that the correlation has for its i-th field: those of group-by, then those whose values count. */
+static const char *field_name(const Isod__V1__Correlation *def, size_t i)
+{
+	if (i < def->n_group_by)
+		return def->group_by[i];
+	return def->n_value_fields ? def->value_fields[i - def->n_group_by] : def->value_field;
+}
+
+/* The field that rule `rule` calls the name by (specification: aliases). */
+static const char *aliased(const Isod__V1__Correlation *def, const char *name, const char *rule)
+{
+	for (size_t i = 0; i < def->n_aliases; i++)
+		if (strcmp(def->aliases[i]->name, name) == 0 &&
+		    strcmp(def->aliases[i]->rule, rule) == 0)
+			return def->aliases[i]->field;
+	return name;
+}
+
+/* A ledger can be damaged or from a later version: what it asks for must at least be within bounds. */
+static bool can_run(const Isod__V1__Correlation *def, size_t fields)
+{
+	bool ordered = def->type == CORRELATION(TEMPORAL_ORDERED);
+
+	if (def->type == CORRELATION(UNKNOWN) || def->type > CORRELATION(FIRST_SEEN))
+		return false;
+	if (def->type != CORRELATION(EVENT_COUNT) && def->type != CORRELATION(TEMPORAL) &&
+	    def->type != CORRELATION(ABSENCE) && !ordered && fields == def->n_group_by)
+		return false;
+	if (ordered && def->n_condition && def->n_rules > ORDERED_CONDITION_MAX)
+		return false;
+	for (size_t i = 0; i < def->n_condition; i++)
+		if (def->condition[i]->rule >= def->n_rules)
+			return false;
+	return true;
+}
+
+/* How many entries a group needs for its condition. */
+static uint64_t window_max(const Isod__V1__Correlation *def)
+{
+	uint64_t max = CORRELATE_WINDOW_MAX;
+
+	for (size_t i = 0; def->type == CORRELATION(EVENT_COUNT) && i < def->n_bounds; i++) {
+		uint64_t n = def->bounds[i]->value;
+		n = n < CORRELATE_EVENTS_MAX / 2 ? n * 2 : CORRELATE_EVENTS_MAX;
+		max = n > max ? n : max;
+	}
+	return max;
+}
+
+static struct definition *definition_new(const Isod__V1__Correlation *def)
+{
+	struct definition *d = xcalloc(1, sizeof(*d));
+
+	d->def = pb_copy(&def->base);
+	d->field_count = def->n_group_by + value_fields(def);
+	d->names = xcalloc(def->n_rules * d->field_count, sizeof(*d->names));
+	for (size_t r = 0; r < def->n_rules; r++)
+		for (size_t i = 0; i < d->field_count; i++)
+			d->names[r * d->field_count + i] =
+				aliased(d->def, field_name(d->def, i), d->def->rules[r]);
+	d->runs = can_run(d->def, d->field_count);
+	d->window_max = window_max(d->def);
+	groups_init(&d->groups);
+	return d;
 }
 
 static struct definition *take_same(struct correlate *c, const Isod__V1__Correlation *def)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		struct definition *d = c->definitions[i];
-		if (d && pb_equal(&d->def->base, &def->base)) {
+		if (d && strcmp(d->def->id, def->id) == 0 && pb_equal(&d->def->base, &def->base)) {
 			c->definitions[i] = NULL;
 			return d;
 		}
@@ -136,90 +157,138 @@ static void feed_add(struct correlate *c, const char *rule, struct definition *d
 	feed->targets[feed->count++] = (struct target){d, (uint32_t)position};
 }
 
+static void take_settings(struct correlate *c, struct definition *d, const Isod__V1__Settings *s)
+{
+	uint64_t lateness =
+		s->correlation_lateness_ns ? s->correlation_lateness_ns : s->correlation_skew_ns;
+
+	d->lateness_ns = d->def->lateness_ns ? d->def->lateness_ns : lateness;
+	d->skew_ns = s->correlation_skew_ns;
+	window_scratch_reserve(&c->scratch, d->def);
+	for (size_t r = 0; r < d->def->n_rules; r++)
+		feed_add(c, d->def->rules[r], d, r);
+	if (d->def->type == CORRELATION(ABSENCE) && d->runs) {
+		c->absences[c->absence_count++] = d;
+		absence_reschedule(c, d);
+	}
+}
+
+static size_t share_of(size_t count)
+{
+	size_t share = CORRELATE_BYTES_MAX / (count ? count : 1);
+
+	if (share > CORRELATE_SHARE_MAX)
+		return CORRELATE_SHARE_MAX;
+	return share < CORRELATE_SHARE_MIN ? CORRELATE_SHARE_MIN : share;
+}
+
 void correlate_settings(struct correlate *c, const Isod__V1__Settings *settings)
 {
-	struct definition **fresh = xcalloc(settings->n_correlations, sizeof(*fresh));
+	size_t count = settings->n_correlations;
+	struct definition **fresh = xcalloc(count, sizeof(*fresh));
 
-	for (size_t i = 0; i < settings->n_correlations; i++) {
+	for (size_t i = 0; i < count; i++) {
 		fresh[i] = take_same(c, settings->correlations[i]);
-		if (fresh[i])
-			continue;
-		fresh[i] = xcalloc(1, sizeof(*fresh[i]));
-		fresh[i]->def = pb_copy(&settings->correlations[i]->base);
-		map_init(&fresh[i]->groups);
+		if (!fresh[i])
+			fresh[i] = definition_new(settings->correlations[i]);
 	}
-	for (size_t i = 0; i < c->count; i++) {
-		if (!c->definitions[i])
-			continue;
-		c->groups -= c->definitions[i]->groups.count;
-		definition_free(c->definitions[i]);
-	}
-	free(c->definitions);
-	c->definitions = fresh;
-	c->count = settings->n_correlations;
-	map_release(&c->feeds, feed_free);
 	for (size_t i = 0; i < c->count; i++)
-		for (size_t r = 0; r < fresh[i]->def->n_rules; r++)
-			feed_add(c, fresh[i]->def->rules[r], fresh[i], r);
+		if (c->definitions[i])
+			definition_free(c->definitions[i]);
+	free(c->definitions);
+	free(c->absences);
+	map_release(&c->feeds, feed_free);
+	c->definitions = fresh;
+	c->count = count;
+	c->bytes_max = share_of(count);
+	c->absences = xcalloc(count, sizeof(struct definition *));
+	c->absence_count = 0;
+	for (size_t i = 0; i < count; i++)
+		take_settings(c, fresh[i], settings);
 }
 
 /* ---- groups ---- */
 
-static void group_unlink(struct definition *d, struct group *g)
+uint64_t group_newest(struct group *g)
 {
-	*(g->older ? &g->older->newer : &d->oldest) = g->newer;
-	*(g->newer ? &g->newer->older : &d->newest) = g->older;
+	return g->count   ? group_entries(g)[g->count - 1].time_ns
+	       : g->extra ? g->extra->newest_ns
+	                  : 0;
 }
 
-static void group_link(struct definition *d, struct group *g)
+bool group_quiet(const struct group *g, uint64_t time_ns)
 {
-	g->older = d->newest;
-	g->newer = NULL;
-	*(d->newest ? &d->newest->newer : &d->oldest) = g;
-	d->newest = g;
+	return g->extra && time_ns < g->extra->quiet_ns;
 }
 
-static void group_drop(struct correlate *c, struct definition *d, struct group *g)
+/* Nothing that may still arrive could meet what the group holds. */
+static bool group_dead(const struct correlate *c, const struct definition *d, struct group *g)
 {
-	group_unlink(d, g);
-	map_remove(&d->groups, str_of(g->key));
-	group_free(g);
-	c->groups--;
+	uint64_t end = group_newest(g) + d->def->timespan_ns;
+
+	if (g->extra && g->extra->heap)
+		return false;
+	if (g->extra && g->extra->quiet_ns > end)
+		end = g->extra->quiet_ns;
+	return end + d->skew_ns < c->arrival_ns;
 }
 
-/* A group unchanged for its timespan plus the allowed skew can only begin anew. */
-static void groups_expire(struct correlate *c, struct definition *d, const struct step *s)
+static void groups_expire(struct correlate *c, struct definition *d)
 {
-	uint64_t reach = d->def->timespan_ns + s->settings->correlation_skew_ns;
+	struct groups *t = &d->groups;
 
-	for (int i = 0; i < EXPIRE_PER_MATCH && d->oldest; i++) {
-		if (s->time_ns - d->oldest->changed_ns <= reach)
+	for (int i = 0; i < EXPIRE_PER_MATCH && t->oldest != GROUP_NONE; i++) {
+		if (!group_dead(c, d, groups_at(t, t->oldest)))
 			return;
-		group_drop(c, d, d->oldest);
+		groups_remove(t, t->oldest);
 	}
 }
 
-static struct group *group_at(struct correlate *c, struct definition *d, const struct step *s,
-                              const char *key)
+static void evict(struct correlate *c, struct definition *d, const struct step *s)
 {
-	struct group *g = map_get(&d->groups, str_of(key));
-
-	if (g) {
-		group_unlink(d, g);
-	} else {
-		if (d->groups.count >= CORRELATE_GROUPS_MAX) {
-			group_drop(c, d, d->oldest);
-			c->evicted++;
-		}
-		g = xcalloc(1, sizeof(*g));
-		g->key = xstrdup(key);
-		map_put(&d->groups, str_of(key), g);
-		c->groups++;
-	}
-	g->changed_ns = s->time_ns;
-	group_link(d, g);
-	return g;
+	groups_remove(&d->groups, d->groups.oldest);
+	c->counts.evicted++;
+	d->evicted++;
+	if (d->told_ns && s->time_ns - d->told_ns < CORRELATE_EVICTED_EVERY)
+		return;
+	if (s->effects->evicted)
+		s->effects->evicted(s->effects->arg, d->def->id, d->evicted - d->evicted_told);
+	d->told_ns = s->time_ns;
+	d->evicted_told = d->evicted;
 }
+
+static void group_open(struct correlate *c, struct definition *d, struct feeding *f,
+                       const uint64_t hash[2])
+{
+	f->id = groups_find(&d->groups, hash);
+	if (f->id != GROUP_NONE) {
+		groups_touch(&d->groups, f->id);
+		f->group = groups_at(&d->groups, f->id);
+		return;
+	}
+	if (d->groups.count >= CORRELATE_GROUPS_MAX)
+		evict(c, d, f->step);
+	f->id = groups_add(&d->groups, hash);
+	f->group = groups_at(&d->groups, f->id);
+	if (d->def->learning_ns)
+		groups_extra(&d->groups, f->group)->quiet_ns =
+			f->entry.time_ns + d->def->learning_ns;
+}
+
+/* A correlation that holds starts over for its group, after the silence if it asks for one. */
+static void group_restart(struct definition *d, struct feeding *f, uint64_t time_ns)
+{
+	if (!d->def->suppress_ns) {
+		groups_remove(&d->groups, f->id);
+		return;
+	}
+	struct group_extra *x = groups_extra(&d->groups, f->group);
+	x->newest_ns = group_newest(f->group);
+	x->quiet_ns = time_ns + d->def->suppress_ns;
+	group_clear(&d->groups, f->group);
+}
+
+/* ---- what a match brings ---- */
 
 static const char *match_field(const Isod__V1__Match *m, const char *name)
 {
@@ -229,260 +298,141 @@ static const char *match_field(const Isod__V1__Match *m, const char *name)
 	return NULL;
 }
 
-/* The field that rule `rule` calls the group-by name by (specification: aliases). */
-static const char *aliased(const Isod__V1__Correlation *def, const char *name, const char *rule)
+const char *definition_value(const struct definition *d, uint32_t position, size_t i,
+                             const Isod__V1__Match *m)
 {
-	for (size_t i = 0; i < def->n_aliases; i++)
-		if (strcmp(def->aliases[i]->name, name) == 0 &&
-		    strcmp(def->aliases[i]->rule, rule) == 0)
-			return def->aliases[i]->field;
-	return name;
-}
+	const char *name = d->names[position * d->field_count + i], *own = field_name(d->def, i);
+	const char *value = match_field(m, name);
 
-static const char *group_value(const Isod__V1__Correlation *def, const Isod__V1__Match *m,
-                               const char *name)
-{
-	const char *value = match_field(m, aliased(def, name, m->rule));
 	/* A correlation's own match already goes by the group-by name. */
-	return value ? value : match_field(m, name);
+	return value || name == own ? value : match_field(m, own);
 }
 
 /* False when the match lacks one of the group's fields: then it belongs to no group. */
-static bool group_key(const Isod__V1__Correlation *def, const Isod__V1__Match *m,
-                      char key[static KEY_MAX])
+static bool group_hash(const struct correlate *c, const struct definition *d,
+                       const struct feeding *f, uint64_t hash[2])
 {
-	size_t n = 0;
-
-	key[0] = '\0';
-	for (size_t i = 0; i < def->n_group_by; i++) {
-		const char *value = group_value(def, m, def->group_by[i]);
+	hash[0] = c->seeds[0];
+	hash[1] = c->seeds[1];
+	for (size_t i = 0; i < d->def->n_group_by; i++) {
+		const char *value = definition_value(d, f->position, i, f->match);
 		if (!value)
 			return false;
-		int w = snprintf(key + n, KEY_MAX - n, "%s%c", value, KEY_SEPARATOR);
-		n += (size_t)w < KEY_MAX - n ? (size_t)w : KEY_MAX - n - 1;
+		hash[0] = map_hash(hash[0], str_of(value));
+		hash[1] = map_hash(hash[1], str_of(value));
+	}
+	return true;
+}
+
+static bool entry_number(struct correlate *c, const char *text, uint64_t *ret)
+{
+	int64_t milli;
+	int r = window_number(str_of(text), &milli);
+
+	c->counts.not_numeric += r == -EINVAL;
+	c->counts.saturated += r == -ERANGE;
+	if (r == -EINVAL)
+		return false;
+	*ret = (uint64_t)milli;
+	return true;
+}
+
+/* What the type wants to know of the match. False when it does not tell that. */
+static bool entry_value(struct correlate *c, const struct definition *d, struct feeding *f)
+{
+	uint64_t hash = c->seeds[0];
+
+	f->entry.value = f->position;
+	for (size_t i = d->def->n_group_by; i < d->field_count; i++) {
+		const char *value = definition_value(d, f->position, i, f->match);
+		if (!value)
+			return false;
+		if (window_is_numeric(d->def->type))
+			return entry_number(c, value, &f->entry.value);
+		hash = map_hash(hash, str_of(value));
+		f->entry.value = hash ? hash : 1; /* 0 marks a free tally */
 	}
 	return true;
 }
 
 /* ---- windows ---- */
 
-static void window_add(struct group *g, const struct entry *e, uint64_t timespan)
+uint32_t definition_insert(struct correlate *c, struct definition *d, struct feeding *f)
 {
-	size_t at = g->count, stale = 0;
+	struct group *g = f->group;
+	uint32_t at = group_insert(&d->groups, g, &f->entry), drop = 0;
+	uint64_t newest = group_newest(g);
 
-	if (g->count && g->entries[g->count - 1].time_ns >= timespan + e->time_ns)
-		return; /* older than the window of what is here already */
-	xgrow(&g->entries, &g->cap, g->count + 1, sizeof(*g->entries));
-	while (at > 0 && g->entries[at - 1].time_ns > e->time_ns)
-		at--;
-	memmove(g->entries + at + 1, g->entries + at, (g->count - at) * sizeof(*g->entries));
-	g->entries[at] = *e;
-	g->count++;
-	uint64_t newest = g->entries[g->count - 1].time_ns;
-	while (newest - g->entries[stale].time_ns > timespan ||
-	       g->count - stale > CORRELATE_WINDOW_MAX)
-		stale++;
-	g->count -= stale;
-	memmove(g->entries, g->entries + stale, g->count * sizeof(*g->entries));
-}
-
-static bool bound_holds(const Isod__V1__Bound *b, uint64_t n)
-{
-	switch (b->comparison) {
-	case ISOD__V1__COMPARISON__COMPARISON_GTE: return n >= b->value;
-	case ISOD__V1__COMPARISON__COMPARISON_GT: return n > b->value;
-	case ISOD__V1__COMPARISON__COMPARISON_LTE: return n <= b->value;
-	case ISOD__V1__COMPARISON__COMPARISON_LT: return n < b->value;
-	case ISOD__V1__COMPARISON__COMPARISON_EQ: return n == b->value;
-	case ISOD__V1__COMPARISON__COMPARISON_NEQ: return n != b->value;
-	default: return false;
+	if (d->def->type == CORRELATION(ABSENCE))
+		drop = absence_stale(d, g);
+	else if (newest > d->lateness_ns)
+		drop = window_stale(d->def, group_entries(g), g->count, newest - d->lateness_ns);
+	if (g->count - drop > d->window_max) {
+		c->counts.dropped += g->count - drop - d->window_max;
+		drop = g->count - (uint32_t)d->window_max;
 	}
+	group_drop_first(g, drop);
+	while (d->groups.bytes > c->bytes_max && d->groups.oldest != f->id)
+		evict(c, d, f->step);
+	return at < drop ? UINT32_MAX : at - drop;
 }
 
-static bool bounds_hold(const Isod__V1__Correlation *def, uint64_t n)
+static void feed_window(struct correlate *c, struct definition *d, struct feeding *f)
 {
-	for (size_t i = 0; i < def->n_bounds; i++)
-		if (!bound_holds(def->bounds[i], n))
-			return false;
-	return def->n_bounds > 0;
+	struct window_span span;
+	uint32_t at = definition_insert(c, d, f);
+
+	if (at == UINT32_MAX ||
+	    !window_holds(d->def, &c->scratch, group_entries(f->group), f->group->count, at, &span))
+		return;
+	const struct entry *entries = group_entries(f->group);
+	result_add(c, d, f->position, f->match, entries, &span);
+	group_restart(d, f, entries[span.to - 1].time_ns);
 }
 
-static int by_number(const void *a, const void *b)
+static void feed_first_seen(struct correlate *c, struct definition *d, struct feeding *f)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return (x > y) - (x < y);
+	uint32_t at = first_seen(c, d, f);
+	struct window_span span = {.from = at, .to = at + 1};
+
+	if (at == UINT32_MAX)
+		return;
+	result_add(c, d, f->position, f->match, group_entries(f->group), &span);
+	if (d->def->suppress_ns)
+		groups_extra(&d->groups, f->group)->quiet_ns =
+			f->entry.time_ns + d->def->suppress_ns;
 }
 
-static uint64_t distinct(uint64_t *values, size_t count)
-{
-	uint64_t n = 0;
-
-	qsort(values, count, sizeof(*values), by_number);
-	for (size_t i = 0; i < count; i++)
-		n += i == 0 || values[i] != values[i - 1];
-	return n;
-}
-
-static bool holds_event_count(const Isod__V1__Correlation *def, const struct group *g)
-{
-	return bounds_hold(def, g->count);
-}
-
-static bool holds_value_count(const Isod__V1__Correlation *def, const struct group *g)
-{
-	uint64_t *values = xcalloc(g->count, sizeof(*values));
-
-	for (size_t i = 0; i < g->count; i++)
-		values[i] = g->entries[i].value;
-	bool holds = bounds_hold(def, distinct(values, g->count));
-	free(values);
-	return holds;
-}
-
-/* Without a condition of its own: every rule at least once, in any order. */
-static bool holds_temporal(const Isod__V1__Correlation *def, const struct group *g)
-{
-	uint64_t *rules = xcalloc(g->count, sizeof(*rules));
-
-	for (size_t i = 0; i < g->count; i++)
-		rules[i] = g->entries[i].rule;
-	uint64_t n = distinct(rules, g->count);
-	free(rules);
-	return def->n_bounds ? bounds_hold(def, n) : n == def->n_rules;
-}
-
-/* Each rule after the one before it in the list: the earliest fit of each is enough. */
-static bool holds_temporal_ordered(const Isod__V1__Correlation *def, const struct group *g)
-{
-	size_t next = 0;
-
-	for (size_t i = 0; i < g->count && next < def->n_rules; i++)
-		if (g->entries[i].rule == next)
-			next++;
-	return next == def->n_rules;
-}
-
-static bool (*const holds[])(const Isod__V1__Correlation *, const struct group *) = {
-	[TYPE(EVENT_COUNT)] = holds_event_count,
-	[TYPE(TEMPORAL_ORDERED)] = holds_temporal_ordered,
-	[TYPE(VALUE_COUNT)] = holds_value_count,
-	[TYPE(TEMPORAL)] = holds_temporal,
-};
-
-/* ---- results ---- */
-
-/* True if the entity is what the correlation groups by. A user entity "alice@web1" is also found as "alice". */
-static bool entity_grouped(const Isod__V1__Correlation *def, const Isod__V1__Match *m,
-                           const Isod__V1__Entity *e)
-{
-	for (size_t i = 0; i < def->n_group_by; i++) {
-		struct str value = str_of(group_value(def, m, def->group_by[i])),
-			   name = str_of(e->name);
-		if (str_eq(value, name))
-			return true;
-		if (e->kind == ISOD__V1__ENTITY_KIND__ENTITY_USER && str_starts(name, value) &&
-		    name.n > value.n && name.p[value.n] == '@')
-			return true;
-	}
-	return false;
-}
-
-/* Counts are about what they group by, and happened on a host: the user whose name was tried last says nothing.
- * An ordered or unordered chain ends with an event whose every entity matters. */
-static void result_entities(Isod__V1__Match *r, const Isod__V1__Correlation *def,
+static void feed_definition(struct correlate *c, const struct target *to, const struct step *s,
                             const Isod__V1__Match *m)
 {
-	bool all = def->n_group_by == 0 || def->type == TYPE(TEMPORAL) ||
-	           def->type == TYPE(TEMPORAL_ORDERED);
+	struct definition *d = to->definition;
+	struct feeding f = {.step = s, .match = m, .position = to->position};
+	uint64_t hash[2];
 
-	for (size_t i = 0; i < m->n_entities; i++) {
-		const Isod__V1__Entity *e = m->entities[i];
-		if (!all && e->kind != ISOD__V1__ENTITY_KIND__ENTITY_HOST &&
-		    !entity_grouped(def, m, e))
-			continue;
-		Isod__V1__Entity **at = pb_add(&r->entities, &r->n_entities, sizeof(*at));
-		*at = pb_copy(&e->base);
-	}
-}
-
-static void result_fields(Isod__V1__Match *r, const Isod__V1__Correlation *def,
-                          const Isod__V1__Match *m)
-{
-	for (size_t i = 0; i < def->n_group_by; i++) {
-		Isod__V1__Field **at = pb_add(&r->fields, &r->n_fields, sizeof(*at));
-		*at = xmalloc(sizeof(**at));
-		isod__v1__field__init(*at);
-		pb_set_text(&(*at)->name, def->group_by[i]);
-		pb_set_text(&(*at)->value, group_value(def, m, def->group_by[i]));
-	}
-}
-
-static void result_contributing(Isod__V1__Match *r, const struct group *g)
-{
-	size_t from = g->count > CONTRIBUTING_MAX ? g->count - CONTRIBUTING_MAX : 0;
-
-	for (size_t i = from; i < g->count; i++) {
-		Isod__V1__EvidenceRef **at =
-			pb_add(&r->contributing, &r->n_contributing, sizeof(*at));
-		*at = xmalloc(sizeof(**at));
-		isod__v1__evidence_ref__init(*at);
-		(*at)->worker = g->entries[i].worker;
-		(*at)->sequence = g->entries[i].evidence;
-	}
-}
-
-static Isod__V1__Match *result_new(const Isod__V1__Correlation *def, const struct group *g,
-                                   const Isod__V1__Match *m)
-{
-	Isod__V1__Match *r = xmalloc(sizeof(*r));
-
-	isod__v1__match__init(r);
-	pb_set_text(&r->rule, def->id);
-	pb_set_text(&r->title, def->title);
-	pb_set_text(&r->source, m->source);
-	pb_set_text(&r->outcome, m->outcome);
-	char *summary = xasprintf("%zu events, the last: %s", g->count, m->summary);
-	pb_set_text(&r->summary, summary);
-	free(summary);
-	r->level = def->level;
-	r->silent = def->silent;
-	r->event_time_ns = m->event_time_ns;
-	r->received_ns = m->received_ns;
+	f.entry.time_ns = match_time(m, s->settings);
 	if (m->evidence)
-		r->evidence = pb_copy(&m->evidence->base);
-	for (size_t i = 0; i < def->n_tags; i++)
-		pb_add_text(&r->tags, &r->n_tags, def->tags[i]);
-	result_entities(r, def, m);
-	result_fields(r, def, m);
-	result_contributing(r, g);
-	return r;
-}
-
-static void feed_definition(struct correlate *c, struct definition *d, uint32_t position,
-                            const struct step *s, const Isod__V1__Match *m)
-{
-	char key[KEY_MAX];
-
-	groups_expire(c, d, s);
-	if ((unsigned)d->def->type >= ARRAY_LEN(holds) || !holds[d->def->type] ||
-	    !group_key(d->def, m, key))
+		f.entry.origin =
+			entry_origin(m->evidence->sequence, m->evidence->worker,
+		                     m->event_time_ns && f.entry.time_ns != m->event_time_ns);
+	groups_expire(c, d);
+	if (!d->runs || !group_hash(c, d, &f, hash) || !entry_value(c, d, &f))
 		return;
-	const char *counted = NULL;
-	if (d->def->type == TYPE(VALUE_COUNT) &&
-	    !(counted = group_value(d->def, m, d->def->value_field)))
+	group_open(c, d, &f, hash);
+	uint64_t newest = group_newest(f.group);
+	if (newest > d->lateness_ns && f.entry.time_ns < newest - d->lateness_ns) {
+		c->counts.late++;
 		return;
-	struct group *g = group_at(c, d, s, key);
-	struct entry e = {.time_ns = match_time(m, s->settings),
-	                  .value = counted ? map_hash(0, str_of(counted)) : 0,
-	                  .evidence = m->evidence ? m->evidence->sequence : 0,
-	                  .worker = m->evidence ? m->evidence->worker : 0,
-	                  .rule = position};
-	window_add(g, &e, d->def->timespan_ns);
-	if (!holds[d->def->type](d->def, g))
-		return;
-	xgrow(&c->results, &c->result_cap, c->result_count + 1, sizeof(*c->results));
-	c->results[c->result_count++] = result_new(d->def, g, m);
-	group_drop(c, d, g);
+	}
+	if (d->def->type == CORRELATION(FIRST_SEEN)) {
+		feed_first_seen(c, d, &f);
+	} else if (group_quiet(f.group, f.entry.time_ns)) {
+		c->counts.suppressed++;
+	} else if (d->def->type == CORRELATION(ABSENCE)) {
+		absence_feed(c, d, &f);
+	} else {
+		feed_window(c, d, &f);
+	}
 }
 
 static void feed_match(struct correlate *c, const struct step *s, const Isod__V1__Match *m)
@@ -490,17 +440,15 @@ static void feed_match(struct correlate *c, const struct step *s, const Isod__V1
 	const struct feed *feed = map_get(&c->feeds, str_of(m->rule));
 
 	for (size_t i = 0; feed && i < feed->count; i++)
-		feed_definition(c, feed->targets[i].definition, feed->targets[i].position, s, m);
+		feed_definition(c, &feed->targets[i], s, m);
 }
 
-size_t correlate_on_match(struct correlate *c, const struct step *s, const Isod__V1__Match *m,
-                          const Isod__V1__Match *const **ret)
+/* Results feed the correlations that refer to them. The loader refuses circles; the bound holds all the same. */
+static size_t feed_results(struct correlate *c, const struct step *s,
+                           const Isod__V1__Match *const **ret)
 {
 	size_t fed = 0;
 
-	results_clear(c);
-	feed_match(c, s, m);
-	/* Results feed the correlations that refer to them. The loader refuses cycles; the bound holds all the same. */
 	for (int depth = 0; depth < CORRELATE_CHAIN_MAX && fed < c->result_count; depth++)
 		for (size_t end = c->result_count; fed < end; fed++)
 			feed_match(c, s, c->results[fed]);
@@ -508,12 +456,75 @@ size_t correlate_on_match(struct correlate *c, const struct step *s, const Isod_
 	return c->result_count;
 }
 
+size_t correlate_on_match(struct correlate *c, const struct step *s, const Isod__V1__Match *m,
+                          const Isod__V1__Match *const **ret)
+{
+	if (m->received_ns > c->arrival_ns)
+		c->arrival_ns = m->received_ns;
+	c->counts.wild += m->event_time_ns && match_time(m, s->settings) != m->event_time_ns;
+	results_clear(c);
+	feed_match(c, s, m);
+	return feed_results(c, s, ret);
+}
+
+/* ---- the clock ---- */
+
+void correlate_on_started(struct correlate *c, const struct step *s)
+{
+	c->started_ns = s->time_ns;
+	for (size_t i = 0; i < c->absence_count; i++)
+		absence_reschedule(c, c->absences[i]);
+}
+
+size_t correlate_on_clock(struct correlate *c, const struct step *s,
+                          const Isod__V1__Match *const **ret)
+{
+	if (correlate_next_deadline(c) > s->time_ns)
+		return 0;
+	results_clear(c);
+	for (size_t i = 0; i < c->absence_count; i++)
+		while (absence_due(c->absences[i]) <= s->time_ns)
+			absence_tell(c, c->absences[i], s);
+	return feed_results(c, s, ret);
+}
+
+uint64_t correlate_next_deadline(const struct correlate *c)
+{
+	uint64_t next = NEVER;
+
+	for (size_t i = 0; i < c->absence_count; i++) {
+		uint64_t due = absence_due(c->absences[i]);
+		next = due < next ? due : next;
+	}
+	return next;
+}
+
+/* ---- queries ---- */
+
 size_t correlate_groups(const struct correlate *c)
 {
-	return c->groups;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->count; i++)
+		n += c->definitions[i]->groups.count;
+	return n;
+}
+
+size_t correlate_bytes(const struct correlate *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->count; i++)
+		n += c->definitions[i]->groups.bytes;
+	return n;
+}
+
+const struct correlate_counts *correlate_counts(const struct correlate *c)
+{
+	return &c->counts;
 }
 
 uint64_t correlate_evicted(const struct correlate *c)
 {
-	return c->evicted;
+	return c->counts.evicted;
 }

@@ -1,18 +1,42 @@
-/* Correlation: Sigma's event_count, value_count, temporal and temporal_ordered (specification 2.1.0, correlation
- * rules) over the matches in the ledger, by group and sliding window. Definitions come with the settings record, so
- * that the fold needs no file. A correlation that holds yields a match of its own, which other correlations may
- * refer to, and then starts over for its group (one alert per `timespan`, not one per event). */
+/* Correlation: Sigma's correlation rules (specification 2.1.0) and isod's extensions to them (conf/rules/README.md)
+ * over the matches in the ledger, by group and window. Definitions come with the settings record, so that the fold needs
+ * no file. A correlation that holds yields a match of its own, which other correlations may refer to, and then starts
+ * over for its group (one alert per window, not one per event).
+ *
+ * Time is the event's own where its clock can be believed (match_time). A group's watermark stands settings'
+ * correlation_lateness (or the correlation's own) behind its newest event: what comes in front of it counts as if it had
+ * come in order, what comes behind is late and only counted.
+ *
+ * Memory: each correlation has its own limits, so that none can starve another. When it reaches one, the group that is
+ * unchanged longest makes room; that is counted and told (effects' evicted). */
 #ifndef ISOD_OFFICER_CORRELATE_H
 #define ISOD_OFFICER_CORRELATE_H
 
 #include "officer/desk.h"
 
-#define CORRELATE_GROUPS_MAX                                                                       \
-	200000 /* of one correlation; past this the group unchanged longest makes room */
-#define CORRELATE_WINDOW_MAX 10000 /* matches kept in one group's window; the oldest make room */
-#define CORRELATE_CHAIN_MAX  8     /* correlations of correlations */
+#define CORRELATE_GROUPS_MAX (1 << 20) /* of one correlation */
+#define CORRELATE_WINDOW_MAX                                                                       \
+	10000 /* matches kept in one group's window; the oldest make room. Where the condition counts more */
+#define CORRELATE_EVENTS_MAX 1000000 /* events, it is twice what it counts, at most so many */
+/* Bytes of groups and entries of all correlations together: each has an equal share, within these */
+#define CORRELATE_BYTES_MAX ((size_t)2 << 30)
+#define CORRELATE_SHARE_MAX ((size_t)256 << 20) /* two million groups of one entry */
+#define CORRELATE_SHARE_MIN ((size_t)32 << 20)  /* holds a window of CORRELATE_EVENTS_MAX */
+#define CORRELATE_CHAIN_MAX 8                   /* correlations of correlations */
+#define CORRELATE_EVICTED_EVERY                                                                    \
+	(60 * UINT64_C(1000000000)) /* evictions of one correlation are told so often at most */
 
 struct correlate;
+
+struct correlate_counts {
+	uint64_t evicted;     /* groups that had to make room */
+	uint64_t dropped;     /* entries that had to make room in their group's window */
+	uint64_t late;        /* matches behind their group's watermark */
+	uint64_t wild;        /* matches that count by arrival, their clock being too far off */
+	uint64_t not_numeric; /* values that are to be added up, but are no numbers */
+	uint64_t saturated;   /* numbers too large: the largest was taken */
+	uint64_t suppressed;  /* matches in the silence after a correlation held */
+};
 
 struct correlate *correlate_new(void);
 void correlate_free(struct correlate *c);
@@ -22,9 +46,19 @@ void correlate_settings(struct correlate *c, const Isod__V1__Settings *settings)
 /* Feeds a match. Each correlation that now holds yields a match: *ret (valid until the next call) and its count. */
 size_t correlate_on_match(struct correlate *c, const struct step *s, const Isod__V1__Match *m,
                           const Isod__V1__Match *const **ret);
+/* The daemon came up: what it waits for may have come while it was away, and is given a timespan more. */
+void correlate_on_started(struct correlate *c, const struct step *s);
+/* Absences that are due at the step's time, like correlate_on_match. Costs nothing while none is. */
+size_t correlate_on_clock(struct correlate *c, const struct step *s,
+                          const Isod__V1__Match *const **ret);
+/* When the next absence is due, or NEVER. */
+uint64_t correlate_next_deadline(const struct correlate *c);
 
-/* Groups open now, and groups that had to make room so far. */
+/* Groups open now, bytes charged for them, and what was counted so far. */
 size_t correlate_groups(const struct correlate *c);
+size_t correlate_bytes(const struct correlate *c);
+const struct correlate_counts *correlate_counts(const struct correlate *c);
+/* counts->evicted. */
 uint64_t correlate_evicted(const struct correlate *c);
 
 #endif

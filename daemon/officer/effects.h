@@ -26,6 +26,9 @@ struct effects {
 	/* Attempt n->attempts at a notification is to be made now. */
 	void (*notify)(void *arg, const Isod__V1__Notification *n,
 	               const Isod__V1__Incident *incident);
+	/* A correlation reached its limits: since this was last told, at most once a minute, `count` of its groups had
+	 * to make room. */
+	void (*evicted)(void *arg, const char *correlation, uint64_t count);
 };
 
 #endif

@@ -113,6 +113,14 @@ static void visit_desks(struct state *s, const struct step *step, const Isod__V1
 		reporting_on_incident(&s->reporting, step, i, reason);
 }
 
+static void visit_derived(struct state *s, const struct step *step,
+                          const Isod__V1__Match *const *derived, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!derived[i]->silent)
+			visit_desks(s, step, derived[i]);
+}
+
 static void apply_match(struct state *s, const struct step *step, const Isod__V1__Match *m)
 {
 	const Isod__V1__Match *const *derived;
@@ -122,9 +130,17 @@ static void apply_match(struct state *s, const struct step *step, const Isod__V1
 	if (!m->silent)
 		visit_desks(s, step, m);
 	size_t count = correlate_on_match(s->correlate, step, m, &derived);
-	for (size_t i = 0; i < count; i++)
-		if (!derived[i]->silent)
-			visit_desks(s, step, derived[i]);
+	visit_derived(s, step, derived, count);
+}
+
+/* What time alone brings about. */
+static void apply_clock(struct state *s, const struct step *step)
+{
+	const Isod__V1__Match *const *derived = NULL;
+	size_t count = correlate_on_clock(s->correlate, step, &derived);
+
+	visit_derived(s, step, derived, count);
+	reporting_on_clock(&s->reporting, step, &s->incident);
 }
 
 static void apply_settings(struct state *s, const Isod__V1__Settings *settings)
@@ -161,6 +177,7 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 	switch (record->body_case) {
 	case ISOD__V1__RECORD__BODY_STARTED:
 		s->started_ns = s->time_ns;
+		correlate_on_started(s->correlate, &step);
 		reporting_on_started(&s->reporting, &step);
 		break;
 	case ISOD__V1__RECORD__BODY_MATCH: apply_match(s, &step, record->match); break;
@@ -176,10 +193,13 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 	}
 	improvement_on_record(&s->improvement, &step);
 	access_on_record(&s->access, &step);
-	reporting_on_clock(&s->reporting, &step, &s->incident);
+	apply_clock(s, &step);
 }
 
 uint64_t state_next_deadline(const struct state *s)
 {
-	return reporting_next_deadline(&s->reporting);
+	uint64_t reporting = reporting_next_deadline(&s->reporting),
+		 correlate = correlate_next_deadline(s->correlate);
+
+	return reporting < correlate ? reporting : correlate;
 }

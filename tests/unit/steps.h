@@ -23,6 +23,7 @@ struct world {
 	size_t dirty[VIEW_KINDS];
 	size_t incidents;
 	size_t notified;
+	size_t evicted, evictions_told;
 	uint64_t last_notification;
 	uint32_t last_attempt;
 };
@@ -47,6 +48,14 @@ static inline void world_notify(void *arg, const Isod__V1__Notification *n,
 	w->notified++;
 	w->last_notification = n->id;
 	w->last_attempt = n->attempts;
+}
+
+static inline void world_evicted(void *arg, const char *correlation, uint64_t count)
+{
+	struct world *w = arg;
+	cr_assert_neq(correlation[0], '\0');
+	w->evicted += count;
+	w->evictions_told++;
 }
 
 static inline void world_apply(struct world *w, Isod__V1__Record *record)
@@ -79,7 +88,11 @@ static inline Isod__V1__Settings *settings_new(void)
 static inline void world_init(struct world *w)
 {
 	*w = (struct world){.now = T0};
-	w->effects = (struct effects){w, world_dirty, world_incident, world_notify};
+	w->effects = (struct effects){.arg = w,
+	                              .dirty = world_dirty,
+	                              .incident = world_incident,
+	                              .notify = world_notify,
+	                              .evicted = world_evicted};
 	state_init(&w->state);
 	Isod__V1__Settings *s = settings_new();
 	world_settings(w, s);

@@ -259,7 +259,7 @@ Test(correlate, new_settings_keep_the_groups_of_unchanged_definitions)
 	end();
 }
 
-Test(correlate, groups_are_bounded_and_the_oldest_makes_room)
+Test(correlate, groups_are_bounded_and_the_oldest_makes_room, .timeout = 120)
 {
 	char address[32];
 
