@@ -135,6 +135,7 @@ static void settings_fill(const struct isod *d, Isod__V1__Settings *s, Isod__V1_
 	s->incident_open_level = c->incident_open_level;
 	s->risk_half_life_ns = c->risk_half_life_ns;
 	s->correlation_skew_ns = c->correlation_skew_ns;
+	s->correlation_lateness_ns = c->correlation_lateness_ns;
 }
 
 /* ---- isod's own events ---- */
@@ -184,6 +185,16 @@ static void on_notify(void *arg, const Isod__V1__Notification *n,
 {
 	struct isod *d = arg;
 	escalate_send(d->escalate, n, incident);
+}
+
+static void on_evicted(void *arg, const char *correlation, uint64_t count)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)count);
+	log_warning("correlation %s is full: %s of its groups had to make room", correlation, text);
+	own_event(arg, "correlation_full",
+	          (const char *const[]){"correlation", correlation, "groups", text, NULL});
 }
 
 static void on_stalled(void *arg, bool stalled)
@@ -241,6 +252,19 @@ static void add_counter(void *arg, const char *name, uint64_t value)
 	(*at)->value = value;
 }
 
+static void add_correlation_counters(Isod__V1__Status *status, const struct correlate *correlate)
+{
+	const struct correlate_counts *n = correlate_counts(correlate);
+
+	add_counter(status, "correlation_groups_evicted", n->evicted);
+	add_counter(status, "correlation_entries_dropped", n->dropped);
+	add_counter(status, "correlation_late", n->late);
+	add_counter(status, "correlation_clock_wild", n->wild);
+	add_counter(status, "correlation_not_numeric", n->not_numeric);
+	add_counter(status, "correlation_saturated", n->saturated);
+	add_counter(status, "correlation_suppressed", n->suppressed);
+}
+
 static void on_status(void *arg, Isod__V1__Status *status)
 {
 	struct isod *d = arg;
@@ -258,7 +282,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	ingest_counters(d->ingest, add_counter, status);
 	api_counters(d->api, add_counter, status);
 	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
-	add_counter(status, "correlation_groups_evicted", correlate_evicted(state->correlate));
+	add_correlation_counters(status, state->correlate);
 	add_counter(status, "risk_entities_evicted", state->risk.evicted);
 	add_counter(status, "access_refusals", state->access.refusals);
 }
@@ -323,7 +347,8 @@ static int open_officer(struct isod *d, char *error)
 		.effects = {.arg = d,
 	                    .dirty = on_dirty,
 	                    .incident = on_incident,
-	                    .notify = on_notify},
+	                    .notify = on_notify,
+	                    .evicted = on_evicted},
 		.stalled = on_stalled,
 	};
 	int r = path_make_dirs(dir, 0750);

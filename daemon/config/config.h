@@ -96,6 +96,7 @@ struct config {
 	uint64_t incident_window_ns;
 	Isod__V1__Level incident_open_level;
 	uint64_t correlation_skew_ns;
+	uint64_t correlation_lateness_ns;
 	uint64_t risk_half_life_ns;
 	Isod__V1__AssetWeight *assets;
 	size_t asset_count;

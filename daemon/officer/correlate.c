@@ -13,10 +13,13 @@
 #include "base/mem.h"
 #include "base/pb.h"
 #include "officer/correlate_internal.h"
+#include "sigma/rules.h"
+
+_Static_assert(CORRELATE_EVENTS_MAX >= CORRELATION_EVENTS_MAX, "what rules may count can be kept");
+_Static_assert(CORRELATE_WINDOW_MAX >= CORRELATION_VALUES_MAX, "what rules may count can be kept");
 
 #define EXPIRE_PER_MATCH                                                                           \
 	4 /* dead groups dropped for each match: more than one, so they never pile up */
-#define ORDERED_CONDITION_MAX 8 /* rules of an ordered condition in words */
 
 /* ---- definitions ---- */
 
@@ -95,7 +98,10 @@ static bool can_run(const Isod__V1__Correlation *def, size_t fields)
 	if (def->type != CORRELATION(EVENT_COUNT) && def->type != CORRELATION(TEMPORAL) &&
 	    def->type != CORRELATION(ABSENCE) && !ordered && fields == def->n_group_by)
 		return false;
-	if (ordered && def->n_condition && def->n_rules > ORDERED_CONDITION_MAX)
+	if (def->timespan_ns > CORRELATION_TIME_MAX || def->suppress_ns > CORRELATION_TIME_MAX ||
+	    def->learning_ns > CORRELATION_TIME_MAX || def->lateness_ns > CORRELATION_TIME_MAX)
+		return false;
+	if (ordered && def->n_condition && def->n_rules > CORRELATION_ORDERED_MAX)
 		return false;
 	for (size_t i = 0; i < def->n_condition; i++)
 		if (def->condition[i]->rule >= def->n_rules)

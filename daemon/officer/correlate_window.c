@@ -9,12 +9,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "sigma/rules.h"
 
 #define TALLIES_MIN 64
 #define ENDS_MAX                                                                                   \
 	100 /* windows tried for one late event where each costs a walk; its own is the first */
-#define ORDERED_RULES_MAX 8       /* of an ordered condition in words: the loader refuses more */
-#define EXPONENT_MAX      1000000 /* no frame has as many digits to make up for it */
+#define CORRELATION_ORDERED_MAX 8 /* of an ordered condition in words: the loader refuses more */
+#define EXPONENT_MAX            1000000 /* no frame has as many digits to make up for it */
 
 typedef __int128 wide;
 
@@ -283,14 +284,14 @@ static uint64_t longest_order(const struct sweep *w)
 /* Every set of rules that occur in the listed order, as bits; a set of rules below `rule` is a number below its bit. */
 static bool ordered_condition(struct sweep *w)
 {
-	bool reached[1 << ORDERED_RULES_MAX] = {true};
-	unsigned changes = 1, looked[ORDERED_RULES_MAX] = {0};
+	bool reached[1 << CORRELATION_ORDERED_MAX] = {true};
+	unsigned changes = 1, looked[CORRELATION_ORDERED_MAX] = {0};
 
 	memset(w->scratch->rules, 0, w->def->n_rules * sizeof(*w->scratch->rules));
 	for (uint32_t i = w->from; i < w->to; i++) {
 		uint32_t rule = (uint32_t)w->entries[i].value;
 		w->scratch->rules[rule]++;
-		if (rule >= ORDERED_RULES_MAX || looked[rule] == changes)
+		if (rule >= CORRELATION_ORDERED_MAX || looked[rule] == changes)
 			continue; /* nothing is new since it was looked at */
 		for (uint32_t set = 0; set < 1u << rule; set++) {
 			if (!reached[set] || reached[set | 1u << rule])

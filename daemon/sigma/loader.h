@@ -1,4 +1,4 @@
-/* What the loading of a rule set shares between documents: only for sigma/rules.c, attributes.c, correlation.c and
+/* What the loading of a rule set shares between documents: only for sigma/rules.c, attributes.c, correlation*.c and
  * filter.c. Rules are read document by document; correlations and filters refer to rules that may come later, so they
  * are kept as drafts and resolved when all files have been read. */
 #ifndef ISOD_SIGMA_LOADER_H
@@ -53,9 +53,15 @@ struct draft_correlation {
 	size_t rule_count;
 	struct draft_alias *aliases;
 	size_t alias_count;
+	const struct correlation_type *type; /* NULL: it has errors */
 	struct str *group_by;
 	size_t group_count;
-	struct str value_field;
+	struct str *values; /* fields whose values count */
+	size_t value_count;
+	struct reference *words; /* the rules that a condition in words names, each once */
+	size_t word_count;
+	const struct condition *condition; /* in words, or NULL; in the set's arena */
+	int condition_line, condition_column;
 	unsigned height; /* of the chain below, from 1; 0: not visited */
 	bool open;       /* being visited: meeting it again is a circle */
 	bool silent;     /* another correlation without `generate` refers to it */

@@ -54,6 +54,13 @@ struct ruleset_options {
 };
 
 #define CORRELATION_CHAIN_MAX 8 /* correlations of correlations */
+#define CORRELATION_EVENTS_MAX                                                                     \
+	1000000 /* that an event_count can count; each is kept for its window */
+#define CORRELATION_VALUES_MAX 10000 /* that a value_count can count */
+#define CORRELATION_ORDERED_MAX                                                                    \
+	8 /* rules of a temporal_ordered with a condition in words: all their orders are tried */
+#define CORRELATION_TIME_MAX                                                                       \
+	(UINT64_C(3155760000) * 1000000000) /* ns: a hundred years; times can be added up */
 
 /* Loads every *.yml and *.yaml under the paths (files or folders) but those in folders named `tests`. All errors are collected in `diags`; rules
  * that are good are in *ret all the same, so that a check can count them; the daemon refuses a set when
