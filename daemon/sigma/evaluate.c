@@ -12,10 +12,10 @@
 #include "base/mem.h"
 #include "sigma/fold.h"
 
-#define NOT_FOLDED  0        /* yet */
-#define NOT_FOLDING SIZE_MAX /* there was no room: compared as it is */
-/* Folded bytes of one event; its fields have at most EVENT_ARENA_MAX of their own, the rest are second names. */
-#define FOLDED_MAX (4 * EVENT_ARENA_MAX)
+#define NOT_FOLDED 0 /* yet */
+/* Values and frame of one event together. Past it nothing of that event is folded, so that what holds does not depend
+ * on which rules are looked at first. The longest line isoctl reads has 16 MiB, and its values a second name or two. */
+#define FOLDED_MAX ((size_t)128 << 20)
 
 /* ---- life ---- */
 
@@ -35,32 +35,31 @@ void evaluator_release(struct evaluator *v)
 
 /* ---- folded values ---- */
 
-/* Field `i`'s value, or for i == event->count the raw frame, as it is compared. Valid until the next call. */
-static struct str comparable(struct evaluator *v, size_t i, bool cased)
+struct str evaluate_text(struct evaluator *v, size_t i, bool cased)
 {
 	const struct event *e = v->event;
 	struct str value = i < e->count ? e->fields[i].value : e->raw;
 
-	if (cased || value.n == 0)
+	if (cased || value.n == 0 || v->crowded)
 		return value;
 	if (v->folded[i] == NOT_FOLDED) {
-		v->folded[i] = NOT_FOLDING;
-		if (buf_reserve(&v->text, value.n) == 0) {
-			fold_text(value, v->text.p + v->text.n);
-			v->folded[i] = v->text.n + 1;
-			v->text.n += value.n;
-		} else {
-			v->limited++;
-		}
+		buf_reserve(&v->text, value.n); /* within FOLDED_MAX: see evaluator_begin */
+		fold_text(value, v->text.p + v->text.n);
+		v->folded[i] = v->text.n + 1;
+		v->text.n += value.n;
 	}
-	if (v->folded[i] == NOT_FOLDING)
-		return value;
 	return str_make(v->text.p + v->folded[i] - 1, value.n);
 }
 
 void evaluator_begin(struct evaluator *v, const struct event *e)
 {
+	size_t bytes = e->raw.n;
+
+	for (size_t i = 0; i < e->count; i++)
+		bytes += e->fields[i].value.n;
 	v->event = e;
+	v->crowded = bytes > FOLDED_MAX;
+	v->limited += v->crowded;
 	buf_reset(&v->text);
 	xgrow(&v->folded, &v->folded_cap, e->count + 1, sizeof(*v->folded));
 	memset(v->folded, 0, (e->count + 1) * sizeof(*v->folded));
@@ -122,9 +121,9 @@ static bool field_fits(struct evaluator *v, const struct item *item, const struc
 		size_t other = (size_t)(f - e->fields);
 		if (f->type == VALUE_NULL)
 			continue;
-		comparable(v, i, item->cased); /* may move what the next one gave */
-		struct str b = comparable(v, other, item->cased);
-		struct str a = comparable(v, i, item->cased);
+		evaluate_text(v, i, item->cased); /* may move what the next one gave */
+		struct str b = evaluate_text(v, other, item->cased);
+		struct str a = evaluate_text(v, i, item->cased);
 		if (affix_fits(a, b, t->other.affix))
 			return true;
 	}
@@ -140,7 +139,7 @@ bool evaluate_value(struct evaluator *v, const struct item *item, const struct t
 		return false;
 	switch (t->kind) {
 	case TEST_TEXT:
-		return pattern_match(&t->pattern, comparable(v, i, item->cased)) ||
+		return pattern_match(&t->pattern, evaluate_text(v, i, item->cased)) ||
 		       same_number(t, value);
 	case TEST_REGEX: return regex_fits(v, t->regex, value);
 	case TEST_CIDR: return network_contains(&t->network, value);

@@ -61,9 +61,29 @@ static unsigned fold_code(unsigned code)
 	return code;
 }
 
+/* Sixteen bytes at once, on whatever vectors the processor has. */
+typedef unsigned char chunk __attribute__((vector_size(16)));
+
+/* Folds as many whole chunks from `from` on as are ASCII; returns where it stopped. */
+static size_t fold_chunks(struct str in, char *out, size_t from)
+{
+	chunk c;
+
+	for (; from + sizeof(c) <= in.n; from += sizeof(c)) {
+		uint64_t high[2];
+		memcpy(&c, in.p + from, sizeof(c));
+		memcpy(high, &c, sizeof(high));
+		if ((high[0] | high[1]) & 0x8080808080808080)
+			break;
+		c += (chunk)((c >= 'A') & (c <= 'Z')) & 32;
+		memcpy(out + from, &c, sizeof(c));
+	}
+	return from;
+}
+
 void fold_text(struct str in, char *out)
 {
-	for (size_t i = 0; i < in.n; i++) {
+	for (size_t i = fold_chunks(in, out, 0); i < in.n; i++) {
 		unsigned char c = (unsigned char)in.p[i];
 		if (c < 0x80) {
 			out[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
