@@ -1,15 +1,19 @@
-/* Which rules hold for an event. One matcher per thread. This is the plain tree evaluator: it tries every rule
- * whose log source fits, selection by selection, exactly as the specification reads. */
+/* Which rules hold for an event. One matcher per thread. Without a compiled rule set it is the plain tree evaluator
+ * (sigma/evaluate.h), which tries every rule whose log source fits; with one it tries only those that something in the
+ * event speaks for. Both give the same answers. */
 #ifndef ISOD_SIGMA_MATCH_H
 #define ISOD_SIGMA_MATCH_H
 
 #include "sigma/rules.h"
 
+struct compiled; /* sigma/compile.h */
 struct matcher;
 struct match_counts; /* sigma/counts.h */
 
 /* `rules` must outlive it. */
 struct matcher *matcher_new(const struct ruleset *rules);
+/* The same with `compiled`, which was made of `rules` and must outlive it too; NULL: without. */
+struct matcher *matcher_new_with(const struct ruleset *rules, const struct compiled *compiled);
 void matcher_free(struct matcher *m);
 
 /* From now on counts what the rules cost and how often they hold; `counts` must have a place for every rule of the set,
@@ -27,8 +31,10 @@ bool rule_is_tried(const struct ruleset *rules, const struct rule *rule,
                    const struct logsource_set *sources);
 
 /* How many tests so far were cut short by a bound: a regular expression that took too many steps or a value too long
- * for one (sigma/regex.h), or a value for which there was no room to fold. Such a test counts as not holding, or in the
- * last case as case-sensitive. */
+ * for one (sigma/regex.h): such a test counts as not holding. With a compiled set fewer tests are made, so fewer are cut
+ * short. Also how many events had too much text to fold: their tests are case-sensitive. */
 uint64_t matcher_limited(const struct matcher *m);
+/* How many rules were looked at so far, that is their condition evaluated. */
+uint64_t matcher_tried(const struct matcher *m);
 
 #endif

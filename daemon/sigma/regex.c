@@ -19,6 +19,9 @@
 
 struct regex {
 	pcre2_code *code;
+	char *text;
+	size_t n;
+	unsigned flags;
 };
 
 struct regex_scratch {
@@ -54,7 +57,8 @@ struct regex *regex_compile(struct str pattern, unsigned flags, char *error, siz
 	/* Without JIT (a kernel that forbids writable code) the interpreter gives the same answers. */
 	(void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
 	struct regex *r = xmalloc(sizeof(*r));
-	r->code = compiled;
+	*r = (struct regex){compiled, xstrndup(pattern.n ? pattern.p : "", pattern.n), pattern.n,
+	                    flags};
 	return r;
 }
 
@@ -63,7 +67,18 @@ void regex_free(struct regex *r)
 	if (!r)
 		return;
 	pcre2_code_free(r->code);
+	free(r->text);
 	free(r);
+}
+
+struct str regex_text(const struct regex *r)
+{
+	return str_make(r->text, r->n);
+}
+
+unsigned regex_flags_of(const struct regex *r)
+{
+	return r->flags;
 }
 
 struct regex_scratch *regex_scratch_new(void)

@@ -23,6 +23,9 @@ struct regex;
 struct regex *regex_compile(struct str pattern, unsigned flags, char *error, size_t error_size,
                             size_t *ret_offset);
 void regex_free(struct regex *r);
+/* What it was compiled from. */
+struct str regex_text(const struct regex *r);
+unsigned regex_flags_of(const struct regex *r);
 
 /* Working memory of one thread. */
 struct regex_scratch;

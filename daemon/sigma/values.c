@@ -147,6 +147,25 @@ bool network_contains(const struct network *n, struct str text)
 	return true;
 }
 
+bool address_parse(struct str text, struct network *ret)
+{
+	struct network n = {.prefix = 128};
+	bool v4;
+
+	if (text.n < 2 || !(isxdigit((unsigned char)text.p[0]) || text.p[0] == ':') ||
+	    parse_address(text, n.address, &v4) < 0)
+		return false;
+	*ret = n;
+	return true;
+}
+
+void network_widen(struct network *n, uint8_t prefix)
+{
+	n->prefix = prefix;
+	for (unsigned i = 0; i < 16; i++)
+		n->address[i] = (uint8_t)(n->address[i] & prefix_mask(prefix, i));
+}
+
 /* ---- parts of a date ---- */
 
 static int digits_at(struct str text, size_t at, size_t count)

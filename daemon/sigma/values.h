@@ -29,6 +29,11 @@ int network_parse(struct str text, struct network *ret, bool *ret_stray);
  * that is shorter than the mapped range, ::/0 included. */
 bool network_contains(const struct network *n, struct str text);
 
+/* An address alone, as the network of only itself; false if `text` is none. */
+bool address_parse(struct str text, struct network *ret);
+/* Widens a network to a shorter prefix. */
+void network_widen(struct network *n, uint8_t prefix);
+
 enum time_part { TIME_NONE, TIME_MINUTE, TIME_HOUR, TIME_DAY, TIME_WEEK, TIME_MONTH, TIME_YEAR };
 
 /* A part of a date that begins with YYYY-MM-DD, and for hour and minute goes on with "T" or a space and HH:MM, as

@@ -1,0 +1,427 @@
+/* Log sources first: events of the same log sources ask the same of the rules, so what that is (which rules may hold,
+ * which fields they look at and how) is worked out once and kept, a route. Then each field that the route looks at, each
+ * in the ways that some rule needs. What is found marks rules in a bit set with a summary above it, which gives them
+ * back in their order without sorting. */
+#include "sigma/candidates.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "sigma/compiled.h"
+
+/* Routes kept: real networks have some dozens of combinations of log sources. Past it the oldest make room. */
+#define ROUTES_MAX   256
+#define ROUTES_MIN   16
+#define ROUTES_BYTES ((size_t)2 << 20)
+#define ROUTE_TRIES  4 /* places where one may stand */
+
+struct route {
+	bool used;
+	struct logsource_set sources;
+	uint64_t *groups; /* that fit */
+	uint8_t *looks;   /* of each slot */
+};
+
+struct candidates {
+	const struct compiled *c;
+	struct pattern_scratch *scratch;
+	struct route all; /* events without log sources of their own, or a set without */
+	struct route *routes;
+	size_t route_count; /* power of two */
+	size_t next_victim;
+	uint64_t *rules, *summary;
+	size_t words, summary_words;
+	size_t at; /* word of the summary */
+	/* Of the event at hand: */
+	const struct route *route;
+	struct evaluator *v;
+};
+
+/* ---- life ---- */
+
+static void route_init(const struct compiled *c, struct route *r)
+{
+	r->groups = xcalloc((c->group_count + 63) / 64, sizeof(*r->groups));
+	r->looks = xcalloc(c->slot_count, sizeof(*r->looks));
+}
+
+static void route_release(struct route *r)
+{
+	free(r->groups);
+	free(r->looks);
+}
+
+static void fill_route(const struct compiled *c, struct route *r,
+                       const struct logsource_set *sources);
+
+struct candidates *candidates_new(const struct compiled *c)
+{
+	struct candidates *x = xcalloc(1, sizeof(*x));
+	size_t bytes = sizeof(struct route) + c->slot_count + c->group_count / 8;
+
+	x->c = c;
+	x->words = (c->rules->count + 63) / 64;
+	x->rules = xcalloc(x->words, sizeof(*x->rules));
+	x->summary_words = (x->words + 63) / 64;
+	x->summary = xcalloc(x->summary_words, sizeof(*x->summary));
+	x->route_count = ROUTES_MAX;
+	while (x->route_count > ROUTES_MIN && x->route_count * bytes > ROUTES_BYTES)
+		x->route_count /= 2;
+	x->routes = xcalloc(x->route_count, sizeof(*x->routes));
+	for (size_t i = 0; i < x->route_count; i++)
+		route_init(c, &x->routes[i]);
+	route_init(c, &x->all);
+	fill_route(c, &x->all, NULL);
+	x->scratch = pattern_scratch_new();
+	for (size_t i = 0; i < c->slot_count; i++)
+		if ((c->slots[i].texts && pattern_scratch_fit(x->scratch, c->slots[i].texts) < 0) ||
+		    (c->slots[i].regexes &&
+		     pattern_scratch_fit(x->scratch, c->slots[i].regexes) < 0))
+			abort(); /* out of memory: the same as in base/mem.h */
+	return x;
+}
+
+void candidates_free(struct candidates *x)
+{
+	if (!x)
+		return;
+	for (size_t i = 0; i < x->route_count; i++)
+		route_release(&x->routes[i]);
+	route_release(&x->all);
+	pattern_scratch_free(x->scratch);
+	free(x->routes);
+	free(x->rules);
+	free(x->summary);
+	free(x);
+}
+
+/* ---- routes ---- */
+
+static bool group_fits(const struct group *g, const struct logsource_set *sources)
+{
+	if (!sources)
+		return true;
+	if (g->first->unmapped)
+		return !sources->any;
+	return logsource_intersects(&g->first->sources, sources);
+}
+
+static void fill_route(const struct compiled *c, struct route *r,
+                       const struct logsource_set *sources)
+{
+	size_t words = (c->group_count + 63) / 64;
+
+	memset(r->groups, 0, words * sizeof(*r->groups));
+	for (size_t i = 0; i < c->group_count; i++)
+		if (group_fits(&c->groups[i], sources))
+			r->groups[i / 64] |= (uint64_t)1 << i % 64;
+	for (size_t i = 0; i < c->slot_count; i++) {
+		unsigned looks = 0;
+		for (size_t j = 0; j < LOOKS; j++) {
+			const uint64_t *groups = c->slots[i].groups[j];
+			for (size_t k = 0; groups && k < words; k++)
+				if (groups[k] & r->groups[k])
+					looks |= 1u << j;
+		}
+		r->looks[i] = (uint8_t)looks;
+	}
+}
+
+static uint64_t sources_hash(const struct logsource_set *s)
+{
+	uint64_t h = s->any;
+
+	for (size_t i = 0; i < ARRAY_LEN(s->bits); i++)
+		h = probe_word(h, s->bits[i]);
+	return h;
+}
+
+static bool same_sources(const struct logsource_set *a, const struct logsource_set *b)
+{
+	return a->any == b->any && memcmp(a->bits, b->bits, sizeof(a->bits)) == 0;
+}
+
+static const struct route *find_route(struct candidates *x, const struct logsource_set *sources)
+{
+	if (!sources || !x->c->rules->routed)
+		return &x->all;
+	if (x->route && x->route != &x->all && same_sources(&x->route->sources, sources))
+		return x->route;
+	size_t home = sources_hash(sources), mask = x->route_count - 1;
+	struct route *r = NULL;
+	for (size_t i = 0; i < ROUTE_TRIES; i++) {
+		r = &x->routes[(home + i) & mask];
+		if (!r->used)
+			break;
+		if (same_sources(&r->sources, sources))
+			return r;
+	}
+	if (r->used)
+		r = &x->routes[(home + x->next_victim++ % ROUTE_TRIES) & mask];
+	r->used = true;
+	r->sources = *sources;
+	fill_route(x->c, r, sources);
+	return r;
+}
+
+/* ---- marking ---- */
+
+static void mark(struct candidates *x, uint32_t rule)
+{
+	x->rules[rule / 64] |= (uint64_t)1 << rule % 64;
+	x->summary[rule / 4096] |= (uint64_t)1 << rule / 64 % 64;
+}
+
+static void found(void *arg, uint32_t atom)
+{
+	struct candidates *x = arg;
+	const struct compiled *c = x->c;
+	const struct atom *a = &c->guards.atoms[atom];
+
+	for (size_t i = 0; i < a->count; i++) {
+		uint32_t group = c->group_of[a->rules[i]];
+		if (x->route->groups[group / 64] >> group % 64 & 1)
+			mark(x, a->rules[i]);
+	}
+}
+
+static void found_all(struct candidates *x, const uint32_t *atoms, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		found(x, atoms[i]);
+}
+
+static void mark_always(struct candidates *x)
+{
+	for (size_t i = 0; i < x->c->group_count; i++) {
+		const struct group *g = &x->c->groups[i];
+		if (!g->always_count || !(x->route->groups[i / 64] >> i % 64 & 1))
+			continue;
+		for (size_t j = 0; j < g->always_count; j++)
+			mark(x, g->always[j]);
+	}
+}
+
+/* ---- one value ---- */
+
+/* What is looked up by hash: the slot at hand, and what the atom must be. */
+struct wanted {
+	uint32_t slot;
+	enum atom_kind kind;
+	struct str text;
+	double number;
+};
+
+static bool is_wanted(const struct atom *a, const struct wanted *w)
+{
+	if (a->slot != w->slot || a->kind != w->kind)
+		return false;
+	switch (a->kind) {
+	case ATOM_VALUE:
+	case ATOM_PREFIX:
+	case ATOM_SUFFIX: return str_eq(a->text, w->text);
+	case ATOM_NUMBER: return !(a->number < w->number) && !(a->number > w->number);
+	default: return true;
+	}
+}
+
+static void probe(struct candidates *x, uint64_t h, const struct wanted *w)
+{
+	const struct compiled *c = x->c;
+
+	h = probe_end(h);
+	for (size_t at = h & (c->probe_size - 1); c->probes[at].atom != NO_ATOM;
+	     at = (at + 1) & (c->probe_size - 1))
+		if (c->probes[at].tag == (uint32_t)(h >> 32) &&
+		    is_wanted(&c->guards.atoms[c->probes[at].atom], w))
+			found(x, c->probes[at].atom);
+}
+
+static void look_for_prefixes(struct candidates *x, uint32_t slot, struct str text)
+{
+	const struct lengths *lengths = &x->c->slots[slot].prefixes;
+	uint64_t h = probe_seed(slot, ATOM_PREFIX);
+	size_t n = 0;
+
+	for (size_t i = 0; i < lengths->count && lengths->items[i] <= text.n; i++) {
+		while (n < lengths->items[i])
+			h = probe_byte(h, text.p[n++]);
+		probe(x, h, &(struct wanted){slot, ATOM_PREFIX, str_head(text, n), 0});
+	}
+}
+
+static void look_for_suffixes(struct candidates *x, uint32_t slot, struct str text)
+{
+	const struct lengths *lengths = &x->c->slots[slot].suffixes;
+	uint64_t h = probe_seed(slot, ATOM_SUFFIX);
+	size_t n = 0;
+
+	for (size_t i = 0; i < lengths->count && lengths->items[i] <= text.n; i++) {
+		while (n < lengths->items[i])
+			h = probe_byte(h, text.p[text.n - ++n]);
+		probe(x, h, &(struct wanted){slot, ATOM_SUFFIX, str_skip(text, text.n - n), 0});
+	}
+}
+
+static void look_for_numbers(struct candidates *x, uint32_t slot, struct str text)
+{
+	const struct slot *s = &x->c->slots[slot];
+	struct number n;
+
+	if (number_parse(text, &n) < 0)
+		return;
+	double d = n.real ? n.d : (double)n.i;
+	d = d == 0 ? 0 : d; /* not -0 */
+	probe(x, probe_number(probe_seed(slot, ATOM_NUMBER), d),
+	      &(struct wanted){slot, ATOM_NUMBER, STR_NONE, d});
+	for (size_t i = 0; i < s->lower_count && s->lower[i].at <= d; i++)
+		found(x, s->lower[i].atom);
+	for (size_t i = s->upper_count; i > 0 && s->upper[i - 1].at >= d; i--)
+		found(x, s->upper[i - 1].atom);
+}
+
+static void look_for_networks(struct candidates *x, uint32_t slot, struct str text)
+{
+	const struct lengths *lengths = &x->c->slots[slot].networks;
+	struct network n;
+
+	if (!address_parse(text, &n))
+		return;
+	for (size_t i = lengths->count; i > 0; i--) {
+		network_widen(&n, lengths->items[i - 1]);
+		probe(x, probe_network(probe_seed(slot, ATOM_NETWORK), &n),
+		      &(struct wanted){slot, ATOM_NETWORK, STR_NONE, 0});
+	}
+}
+
+static bool is_ascii(struct str s)
+{
+	uint64_t word, all = 0;
+	size_t i = 0;
+
+	for (; i + 8 <= s.n; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		all |= word;
+	}
+	for (; i < s.n; i++)
+		all |= (unsigned char)s.p[i];
+	return (all & 0x8080808080808080) == 0;
+}
+
+/* See patterns_db.c for what Hyperscan cannot tell. */
+static void look_for_regexes(struct candidates *x, uint32_t slot, struct str text)
+{
+	const struct slot *s = &x->c->slots[slot];
+
+	if (s->regexes && text.n && is_ascii(text))
+		pattern_db_scan(s->regexes, x->scratch, text, found, x);
+	else
+		found_all(x, s->regex_atoms, s->regex_count);
+}
+
+static void look_at_text(struct candidates *x, uint32_t slot, unsigned looks, struct str text)
+{
+	const struct slot *s = &x->c->slots[slot];
+
+	if (looks & LOOK_VALUE && text.n <= s->value_max)
+		probe(x, probe_value(probe_seed(slot, ATOM_VALUE), text),
+		      &(struct wanted){slot, ATOM_VALUE, text, 0});
+	if (looks & LOOK_PREFIX)
+		look_for_prefixes(x, slot, text);
+	if (looks & LOOK_SUFFIX)
+		look_for_suffixes(x, slot, text);
+	if (looks & LOOK_TEXT && text.n && s->texts)
+		pattern_db_scan(s->texts, x->scratch, text, found, x);
+}
+
+static void look_at_field(struct candidates *x, uint32_t slot, unsigned looks, size_t i)
+{
+	const struct slot *s = &x->c->slots[slot];
+	const struct field *f = &x->v->event->fields[i];
+
+	if (looks & LOOK_PRESENT)
+		found_all(x, s->present, s->present_count);
+	if (f->type == VALUE_NULL)
+		return; /* fits nothing else */
+	if (looks & LOOK_FOLDED)
+		look_at_text(x, slot, looks, evaluate_text(x->v, i, false));
+	if (looks & LOOK_NUMBER)
+		look_for_numbers(x, slot, f->value);
+	if (looks & LOOK_NETWORK)
+		look_for_networks(x, slot, f->value);
+	if (looks & LOOK_REGEX)
+		look_for_regexes(x, slot, f->value);
+}
+
+/* ---- the event ---- */
+
+static uint32_t slot_of(const struct compiled *c, const struct field *f)
+{
+	size_t at = f->hash & (c->slot_index_size - 1);
+
+	for (; c->slot_index[at]; at = (at + 1) & (c->slot_index_size - 1)) {
+		const struct slot *s = &c->slots[c->slot_index[at]];
+		if (s->hash == f->hash && str_eq(s->name, f->name))
+			return c->slot_index[at];
+	}
+	return SLOT_KEYWORDS;
+}
+
+/* Text that stands as it is in the frame is looked for there, once for all values. */
+static bool is_in_frame(const struct event *e, struct str value)
+{
+	uintptr_t p = (uintptr_t)value.p, frame = (uintptr_t)e->raw.p;
+
+	return p >= frame && p + value.n <= frame + e->raw.n;
+}
+
+static void look_at_keywords(struct candidates *x, unsigned looks)
+{
+	const struct event *e = x->v->event;
+	const struct slot *s = &x->c->slots[SLOT_KEYWORDS];
+
+	if (looks & LOOK_PRESENT)
+		found_all(x, s->present, s->present_count);
+	for (size_t i = 0; i <= e->count; i++) {
+		bool frame = i == e->count;
+		if (!frame && (e->fields[i].derived || e->fields[i].type == VALUE_NULL))
+			continue;
+		struct str value = frame ? e->raw : e->fields[i].value;
+		if (looks & LOOK_TEXT && (frame || !is_in_frame(e, value)))
+			look_at_text(x, SLOT_KEYWORDS, LOOK_TEXT, evaluate_text(x->v, i, false));
+		if (looks & LOOK_REGEX)
+			look_for_regexes(x, SLOT_KEYWORDS, value);
+	}
+}
+
+void candidates_find(struct candidates *x, struct evaluator *v, const struct logsource_set *sources)
+{
+	const struct event *e = v->event;
+
+	x->v = v;
+	x->at = 0;
+	x->route = find_route(x, sources);
+	mark_always(x);
+	for (size_t i = 0; i < e->count; i++) {
+		uint32_t slot = slot_of(x->c, &e->fields[i]);
+		if (slot != SLOT_KEYWORDS && x->route->looks[slot])
+			look_at_field(x, slot, x->route->looks[slot], i);
+	}
+	if (x->route->looks[SLOT_KEYWORDS])
+		look_at_keywords(x, x->route->looks[SLOT_KEYWORDS]);
+}
+
+bool candidates_next(struct candidates *x, size_t *ret_rule)
+{
+	for (; x->at < x->summary_words; x->at++) {
+		if (!x->summary[x->at])
+			continue;
+		size_t word = x->at * 64 + (size_t)__builtin_ctzll(x->summary[x->at]);
+		*ret_rule = word * 64 + (size_t)__builtin_ctzll(x->rules[word]);
+		x->rules[word] &= x->rules[word] - 1;
+		if (!x->rules[word])
+			x->summary[x->at] &= x->summary[x->at] - 1;
+		return true;
+	}
+	return false;
+}
