@@ -18,10 +18,10 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "tells what is wrong with Sigma rules (files or folders), then the totals; status 1 on "
          "errors",
          rules_check},
-	{"rules", "match", "--rules PATH… --events FILE|- " STAGE_USAGE,
+	{"rules", "match", "--rules PATH… --events FILE|- [--naive] [--cache DIR] " STAGE_USAGE,
          "which rules hold for each line of FILE; rules with errors are told on stderr, left out, "
-         "and "
-         "make the status 1. " STAGE_HELP,
+         "and make the status 1. --naive tries every rule as it is written, which gives the same "
+         "answers, slower; --cache keeps compiled patterns for the next run. " STAGE_HELP,
          rules_match},
 	{"rules", "explain", "ID --rules PATH… --event FILE|- [--line N] " STAGE_USAGE,
          "why the rule with that id, name or title holds for line N (1) of FILE or not: log "

@@ -6,6 +6,7 @@
 #include "event/decode.h"
 #include "isoctl.h"
 #include "isoctl_options.h"
+#include "sigma/compile.h"
 #include "sigma/match.h"
 #include "tools.pb-c.h"
 
@@ -47,6 +48,7 @@ struct stages {
 	struct patterns *patterns;
 	struct placeholders *placeholders;
 	struct ruleset *rules;
+	struct compiled *compiled; /* NULL unless stages_compile */
 	struct decoder *decoder;
 	struct matcher *matcher;
 	struct event event; /* the last one that was decoded */
@@ -57,6 +59,9 @@ struct stages {
  * stages_release in any case. */
 int stages_load(struct stages *s, const struct stage_files *files, char **paths, int count,
                 struct diags *diags);
+/* From now on matches with the compiled rule set, which is worth its making for more than a handful of events.
+ * `cache`: where compiled patterns are kept between runs; NULL: nowhere. Warnings are in `diags`. */
+void stages_compile(struct stages *s, const char *cache, struct diags *diags);
 void stages_release(struct stages *s);
 /* Makes s->event and s->sources of a frame, which must stay until the next one. */
 void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns);

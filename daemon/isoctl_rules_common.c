@@ -90,9 +90,20 @@ int stages_load(struct stages *s, const struct stage_files *files, char **paths,
 	return 0;
 }
 
+void stages_compile(struct stages *s, const char *cache, struct diags *diags)
+{
+	const struct compile_options o = {.cache_dir = cache};
+
+	if (compiled_new(s->rules, &o, diags, &s->compiled) < 0)
+		return; /* the plain matcher is there */
+	matcher_free(s->matcher);
+	s->matcher = matcher_new_with(s->rules, s->compiled);
+}
+
 void stages_release(struct stages *s)
 {
 	matcher_free(s->matcher);
+	compiled_free(s->compiled);
 	decoder_free(s->decoder);
 	event_release(&s->event);
 	ruleset_free(s->rules);

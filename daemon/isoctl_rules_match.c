@@ -75,9 +75,13 @@ static int match_file(const struct isoctl *ctl, struct stages *s, const char *fi
 int rules_match(const struct isoctl *ctl, int argc, char **argv)
 {
 	struct stage_files files = {0};
-	const char *events = NULL;
-	const struct isoctl_option options[] = {
-		{.name = "--events", .text = &events}, STAGE_OPTIONS(files), {0}};
+	const char *events = NULL, *cache = NULL;
+	bool naive = false;
+	const struct isoctl_option options[] = {{.name = "--events", .text = &events},
+	                                        {.name = "--cache", .text = &cache},
+	                                        {.name = "--naive", .flag = &naive},
+	                                        STAGE_OPTIONS(files),
+	                                        {0}};
 	struct stages stages;
 	struct diags diags;
 
@@ -88,6 +92,8 @@ int rules_match(const struct isoctl *ctl, int argc, char **argv)
 		return rules_usage("match");
 	diags_init(&diags);
 	int r = stages_load(&stages, &files, argv, argc, &diags);
+	if (r == 0 && !naive)
+		stages_compile(&stages, cache, &diags);
 	rules_print_problems(stderr, &diags, false);
 	if (r == 0)
 		r = match_file(ctl, &stages, events);

@@ -83,6 +83,11 @@ def matches(good, bad, events):
         found = [json.loads(line) for line in out.splitlines()]
         check(status == 0 and not said, said)
         check([(m["event"], m["rule"], m["title"], m["level"]) for m in found] == expected, out)
+    with tempfile.TemporaryDirectory() as cache:
+        plain = isoctl("--json", "rules", "match", "--rules", good, "--events", events, "--naive")
+        for _ in range(2):
+            compiled = isoctl("--json", "rules", "match", "--rules", good, "--events", events, "--cache", cache)
+            check(compiled == plain and plain[0] == 0 and len(os.listdir(cache)) == 1, str(compiled))
     status, out, said = isoctl("rules", "match", "--rules", bad, good, "--events", events)
     check(status == 1 and "contains" in said and "2 matches of 2 rules in 4 lines" in out, out + said)
     status, out, said = isoctl("rules", "match", "--rules", good, "--events", "/nonexistent")
