@@ -35,5 +35,17 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "the "
          "format",
          rules_test},
+	{"rules", "backtest",
+         "--rules PATH… --evidence DIR [--from TIME] [--to TIME] [--summary] " STAGE_USAGE,
+         "which rules would have held for the frames that isod has stored in DIR (a state "
+         "directory, "
+         "its evidence, or one worker's), and the sum for each rule; a daemon may be running on it",
+         rules_backtest},
+	{"rules", "coverage",
+         "--rules PATH… [--layer FILE] [--events FILE|-] [--evidence DIR] " STAGE_USAGE,
+         "which ATT&CK techniques have rules, by tactic; with events or stored evidence also which "
+         "of "
+         "these have a log source that reports. --layer writes a layer for the ATT&CK Navigator",
+         rules_coverage},
 	{0},
 };

@@ -5,13 +5,16 @@
 
 #include "event/decode.h"
 #include "isoctl.h"
+#include "log/evidence.h"
 #include "isoctl_options.h"
 #include "sigma/compile.h"
 #include "sigma/match.h"
 #include "tools.pb-c.h"
 
 /* The commands. Each returns an exit status (isoctl.h). */
+int rules_backtest(const struct isoctl *ctl, int argc, char **argv);
 int rules_check(const struct isoctl *ctl, int argc, char **argv);
+int rules_coverage(const struct isoctl *ctl, int argc, char **argv);
 int rules_explain(const struct isoctl *ctl, int argc, char **argv);
 int rules_match(const struct isoctl *ctl, int argc, char **argv);
 
@@ -65,6 +68,8 @@ void stages_compile(struct stages *s, const char *cache, struct diags *diags);
 void stages_release(struct stages *s);
 /* Makes s->event and s->sources of a frame, which must stay until the next one. */
 void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns);
+/* The same for a record of evidence. */
+void stages_decode_stored(struct stages *s, const struct record *r, const struct evidence *e);
 /* The rules that hold for s->event. */
 size_t stages_match(struct stages *s, const struct rule *const **ret_hits);
 

@@ -112,17 +112,30 @@ void stages_release(struct stages *s)
 	logsources_free(s->logsources);
 }
 
-void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns)
+static void decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns,
+                   uint32_t flags)
 {
 	struct event *e = &s->event;
 
 	event_reset(e);
 	e->received_ns = received_ns;
 	e->source = source;
+	e->flags |= flags;
 	event_decode(s->decoder, e, frame);
 	s->sources = (struct logsource_set){0};
 	if (s->logsources)
 		logsources_classify(s->logsources, e, &s->sources);
+}
+
+void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns)
+{
+	decode(s, frame, source, received_ns, 0);
+}
+
+void stages_decode_stored(struct stages *s, const struct record *r, const struct evidence *e)
+{
+	decode(s, e->frame, e->source, r->time_ns,
+	       e->flags & EVIDENCE_TRUNCATED ? EVENT_TRUNCATED : 0);
 }
 
 size_t stages_match(struct stages *s, const struct rule *const **ret_hits)

@@ -1,13 +1,15 @@
 """isoctl rules for the people who write rules, without a daemon, on small data of its own with results worked out by
 hand: explain says which selection held, which value, and why not; test runs the tests beside rules and those of
-correlations, and writes JUnit's XML."""
+correlations, and writes JUnit's XML; coverage counts techniques by tactic, knows which log sources report, and writes a
+layer; backtest runs rules over the evidence of an isod that is running, and past a damaged place of it."""
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import xml.etree.ElementTree
 
-from harness import BUILD, TOP, check, main
+from harness import BUILD, TOP, Isod, check, main
 
 ISOCTL = os.path.join(BUILD, "isoctl")
 
@@ -223,10 +225,125 @@ def tests(folder):
     check(status == 0 and " 0 failed, 0 without tests;" in out, out[-500:] + said)
 
 
+# --- coverage ---
+
+TAGGED = """title: Two Tactics
+logsource: {product: linux, service: sudo}
+tags: [attack.privilege-escalation, attack.t1548.003, attack.persistence, attack.t1098, attack.t1098, cve.2021-3156]
+detection: {a: {command: x}, condition: a}
+---
+title: Odd
+logsource: {product: martian}
+tags: [attack.t1110]
+detection: {a: {command: y}, condition: a}
+---
+title: Untagged
+logsource: {product: linux}
+detection: {a: {command: z}, condition: a}
+"""
+
+
+def coverage(folder):
+    rules = os.path.join(folder, "coverage", "rules")
+    write(rules, "encoded.yml", ENCODED)
+    write(rules, "failed.yml", FAILED)
+    write(rules, "tagged.yml", TAGGED)
+    events = write(folder, "coverage/events", "\n".join([ssh(1), ssh(2), "", "nothing anybody knows"]))
+    layer = os.path.join(folder, "layer.json")
+    status, out, said = isoctl("--json", "rules", "coverage", "--rules", rules, "--events", events, "--layer", layer)
+    check(status == 0 and not said, said)
+    found = objects(out)
+    expected = {  # technique: tactics, rules, of them with a log source that reports
+        "T1059.001": (["execution"], 1, 0),
+        "T1098": (["persistence"], 1, 0),
+        "T1110": (["credential-access"], 2, 2),  # Odd is for sources that the table does not know, and there is an event of none
+        "T1110.001": (["credential-access"], 1, 1),
+        "T1548.003": (["privilege-escalation"], 1, 0),
+    }
+    check({o["technique"]: (o["tactics"], o["rules"], o["reporting"]) for o in found if "technique" in o} == expected, out)
+    check(found[-1] == {"rules": 6, "untagged": 1, "techniques": 5, "techniques_reporting": 2, "tactics": 4, "events": 3},
+          str(found[-1]))
+    seen = {(o["source"]["product"], o["source"]["service"]): o["events"] for o in found if "source" in o}
+    check(seen[("linux", "sshd")] == 2 and seen[("", "")] == 1, str(seen))
+
+    with open(layer, encoding="utf-8") as f:
+        layer = json.load(f)
+    check(layer["versions"] == {"navigator": "4.9.0", "layer": "4.5"} and layer["domain"] == "enterprise-attack", str(layer))
+    check({t["techniqueID"]: t["score"] for t in layer["techniques"]} == {k: v[1] for k, v in expected.items()}, str(layer))
+    check(layer["techniques"][2]["comment"] == "Failed Logon\nOdd" and layer["gradient"]["maxValue"] == 2, str(layer))
+
+    status, out, said = isoctl("rules", "coverage", "--rules", rules)
+    rows = [line.split() for line in out.splitlines()]
+    check(status == 0 and ["Persistence", "T1098", "1", "Two", "Tactics"] in rows and "REPORTING" not in out, out + said)
+    check(["(no", "tactic)", "T1110", "1", "Odd"] in rows and ["Credential", "Access", "T1110", "1", "Failed", "Logon"] in rows, out)
+    check("5 techniques of 4 tactics in 6 rules, of which 1 name no technique" in out, out)
+
+
+# --- backtest ---
+
+def flip(path, text):
+    """Damages the stored record that holds `text`."""
+    with open(path, "r+b") as f:
+        content = f.read()
+        at = content.index(text.encode())
+        f.seek(at)
+        f.write(bytes([content[at] ^ 1]))
+
+
+def backtest(folder):
+    rules = os.path.join(folder, "backtest", "rules")
+    write(rules, "failed.yml", FAILED)
+    write(rules, "encoded.yml", ENCODED)
+
+    def run(*arguments):
+        status, out, said = isoctl("--json", "rules", "backtest", "--rules", rules, *arguments)
+        found = objects(out)
+        return status, [o for o in found if "sequence" in o], [o for o in found if "first_ns" in o], said
+
+    with Isod("workers: 1\n") as isod:
+        isod.send("--tcp", [ssh(second) for second in range(10)] + ["nothing", EVENTS[0]])
+        isod.wait_events(12, "tcp")
+        state = isod.path("state")
+        status, matches, sums, said = run("--evidence", state)
+        check(status == 0 and len(matches) == 11 and not said, said)
+        first = matches[0]
+        check(first["rule"] == "10000000-0000-4000-8000-000000000002" and first["source"].startswith("tcp/"), str(first))
+        check(first["worker"] == 0 and first["level"] == "low" and first["tags"][1] == "attack.t1110", str(first))
+        numbers = [m["sequence"] for m in matches]
+        check(numbers == sorted(set(numbers)) and numbers[9] + 2 == numbers[10], str(numbers))
+        check([(s["title"], s["matches"]) for s in sums[:-1]] == [("Failed Logon", 10), ("Encoded PowerShell", 1)], str(sums))
+        check(sums[-1]["matches"] == 11 and sums[-1]["rules_matched"] == 2 and sums[-1]["workers"] == 1, str(sums[-1]))
+        check(sums[-1]["frames"] >= 12 and sums[-1]["damaged"] == 0, str(sums[-1]))
+
+        check(len(run("--evidence", os.path.join(state, "evidence"))[1]) == 11, "the evidence's own folder")
+        check(len(run("--evidence", os.path.join(state, "evidence", "0"))[1]) == 11, "a worker's own folder")
+        check(run("--evidence", state, "--to", "1h")[1] == [], "nothing is as old as an hour")
+        check(run("--evidence", state, "--from", "2999-01-01T00:00:00Z")[1] == [], "nothing is of the future")
+        check(len(run("--evidence", state, "--from", "1h")[1]) == 11, "all is of this hour")
+        check(run("--evidence", state, "--summary")[1] == [], "only the sums")
+        status, out, _ = isoctl("rules", "backtest", "--rules", rules, "--evidence", state)
+        check(status == 0 and f" {numbers[0]}  20" in out and "11 matches of 2 of 2 rules in " in out, out)
+
+        # Not before: it would take the state down with it.
+        copy = os.path.join(folder, "state")
+        shutil.copytree(os.path.join(state, "evidence", "0"), os.path.join(copy, "evidence", "7"))
+
+    segments = sorted(name for name in os.listdir(os.path.join(copy, "evidence", "7")) if name.endswith(".log"))
+    flip(os.path.join(copy, "evidence", "7", segments[-1]), "18:00:05 web1")
+    status, matches, sums, said = run("--evidence", copy)
+    check(status == 1 and segments[-1] in said and sums[-1]["damaged"] == 1, said)
+    check([m["sequence"] for m in matches] == numbers[:5] and matches[0]["worker"] == 7, "what is before the damage is good")
+    for place in (rules, "/nonexistent"):
+        status, _, _, said = run("--evidence", place)
+        check(status == 1 and place in said, said)
+
+
 def scenario():
     with tempfile.TemporaryDirectory(prefix="isod-test-") as folder:
         explains(folder)
         tests(folder)
+        coverage(folder)
+        backtest(folder)
 
 
 main(scenario)
