@@ -7,31 +7,22 @@
 #include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <event2/listener.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/path.h"
+#include "folder.h"
 #include "steps.h"
 #include "view/view.h"
 
 #define LIMIT_NS (120 * NS_PER_SECOND) /* for any condition: only a hang takes longer */
-
-struct rig {
-	struct world world; /* first: the effects' arg is both */
-	char dir[64];
-	struct config config;
-	struct event_base *base;
-	struct view *view;
-	size_t ups, downs;
-	char reason[512];
-	char error[512];
-};
 
 static inline void need_redis(void)
 {
@@ -39,22 +30,98 @@ static inline void need_redis(void)
 		cr_skip_test("no redis-server here");
 }
 
-/* ---- folders ---- */
+/* ---- real servers ---- */
 
-static inline int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+struct server {
+	pid_t pid;
+	int port;
+	char unix_path[100];
+};
+
+/* A port that was free a moment ago. */
+static inline int free_port(void)
 {
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(sa);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	getsockname(fd, (struct sockaddr *)&sa, &n);
+	close(fd);
+	return ntohs(sa.sin_port);
 }
 
-static inline void remove_tree(const char *path)
+static inline redisContext *try_connect(const char *path)
 {
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	redisContext *c = redisConnectUnix(path);
+
+	if (c && !c->err)
+		return c;
+	if (c)
+		redisFree(c);
+	return NULL;
+}
+
+/* A redis-server of the test's own: on DIR/NAME.sock, and on a TCP port when `port` is given; `more`: further words of
+ * its command line, NULL at the end. Answers when it returns. */
+static inline void server_start(struct server *s, const char *dir, const char *name, int port,
+                                const char *const *more)
+{
+	const char *argv[64] = {"redis-server", "--dir", dir,         "--save",    "",
+	                        "--appendonly", "no",    "--logfile", "/dev/null", "--unixsocket",
+	                        s->unix_path};
+	char port_text[16];
+	int n = 11;
+	redisContext *c = NULL;
+
+	snprintf(s->unix_path, sizeof(s->unix_path), "%.60s/%.20s.sock", dir, name);
+	snprintf(port_text, sizeof(port_text), "%d", port);
+	argv[n++] = "--port";
+	argv[n++] = port_text;
+	argv[n++] = "--bind";
+	argv[n++] = "127.0.0.1";
+	for (; more && *more; more++)
+		argv[n++] = *more;
+	s->port = port;
+	s->pid = fork();
+	if (s->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(STDOUT_FILENO);
+		execv("/usr/bin/redis-server", (char *const *)argv);
+		_exit(127);
+	}
+	uint64_t until = clock_mono() + LIMIT_NS;
+	while (!(c = try_connect(s->unix_path)) && clock_mono() < until)
+		usleep(5000);
+	cr_assert_not_null(c, "the test's redis-server does not come up");
+	redisFree(c);
+}
+
+static inline void server_stop(struct server *s)
+{
+	if (!s->pid)
+		return;
+	kill(s->pid, SIGKILL);
+	waitpid(s->pid, NULL, 0);
+	s->pid = 0;
 }
 
 /* ---- the rig ---- */
+
+struct rig {
+	struct world world; /* first: the effects' arg is both */
+	char dir[FOLDER_BYTES];
+	char socket[96]; /* the embedded server's */
+	struct config config;
+	struct event_base *base;
+	struct view *view;
+	struct server own; /* an external Redis, when the test starts it; released with the rig */
+	char url[128];
+	size_t ups, downs;
+	char reason[512];
+	char error[512];
+	struct buf text; /* for answers */
+};
 
 static inline void rig_dirty(void *arg, enum view_kind kind, struct str key)
 {
@@ -80,8 +147,9 @@ static inline void rig_init(struct rig *r)
 	world_init(&r->world);
 	r->world.now = clock_now(); /* scores are shown as of the real time */
 	r->world.effects.dirty = rig_dirty;
-	snprintf(r->dir, sizeof(r->dir), "/tmp/isod-view-XXXXXX");
-	cr_assert_not_null(mkdtemp(r->dir));
+	folder_new(r->dir, "view");
+	snprintf(r->socket, sizeof(r->socket), "%s/redis/redis.sock", r->dir);
+	buf_init(&r->text, 0);
 	r->config = (struct config){
 		.node = (char *)"node1",
 		.state_dir = r->dir,
@@ -109,6 +177,41 @@ static inline void rig_open(struct rig *r)
 	cr_assert_eq(error, 0, "%s", r->error);
 }
 
+static inline __attribute__((format(printf, 2, 3))) void use_external(struct rig *r,
+                                                                      const char *url, ...)
+{
+	va_list ap;
+
+	va_start(ap, url);
+	vsnprintf(r->url, sizeof(r->url), url, ap);
+	va_end(ap);
+	r->config.redis.mode = REDIS_EXTERNAL;
+	r->config.redis.url = r->url;
+}
+
+static inline void use_unix(struct rig *r, const struct server *s)
+{
+	use_external(r, "unix://%s", s->unix_path);
+}
+
+/* With the embedded server. */
+static inline void rig_begin_embedded(struct rig *r)
+{
+	need_redis();
+	rig_init(r);
+	rig_open(r);
+}
+
+/* With a server of the test's own. */
+static inline void rig_begin_own(struct rig *r)
+{
+	need_redis();
+	rig_init(r);
+	server_start(&r->own, r->dir, "own", 0, NULL);
+	use_unix(r, &r->own);
+	rig_open(r);
+}
+
 static inline void rig_close_view(struct rig *r)
 {
 	view_close(r->view);
@@ -118,9 +221,11 @@ static inline void rig_close_view(struct rig *r)
 static inline void rig_release(struct rig *r)
 {
 	rig_close_view(r);
+	server_stop(&r->own);
 	event_base_free(r->base);
 	state_release(&r->world.state);
-	remove_tree(r->dir);
+	buf_release(&r->text);
+	folder_remove(r->dir);
 }
 
 /* One turn of the loop. */
@@ -201,80 +306,19 @@ static inline void rig_fill(struct rig *r, unsigned count)
 	}
 }
 
-/* ---- real servers ---- */
-
-struct server {
-	pid_t pid;
-	int port;
-	char unix_path[100];
-};
-
-/* A port that was free a moment ago. */
-static inline int free_port(void)
+/* A listener of the test's own, in the loop of the view. */
+static inline struct evconnlistener *listen_unix(struct rig *r, const char *path,
+                                                 evconnlistener_cb callback, void *arg)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t n = sizeof(sa);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
-	cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	getsockname(fd, (struct sockaddr *)&sa, &n);
-	close(fd);
-	return ntohs(sa.sin_port);
-}
-
-static inline redisContext *try_connect(const char *path)
-{
-	redisContext *c = redisConnectUnix(path);
-
-	if (c && !c->err)
-		return c;
-	if (c)
-		redisFree(c);
-	return NULL;
-}
-
-/* A redis-server of the test's own: on DIR/NAME.sock, and on a TCP port when `port` is given; `more`: further words of
- * its command line, NULL at the end. Answers when it returns. */
-static inline void server_start(struct server *s, const char *dir, const char *name, int port,
-                                const char *const *more)
-{
-	const char *argv[64] = {"redis-server", "--dir", dir,         "--save",    "",
-	                        "--appendonly", "no",    "--logfile", "/dev/null", "--unixsocket",
-	                        s->unix_path};
-	char port_text[16];
-	int n = 11;
-	redisContext *c = NULL;
-
-	snprintf(s->unix_path, sizeof(s->unix_path), "%.60s/%.20s.sock", dir, name);
-	snprintf(port_text, sizeof(port_text), "%d", port);
-	argv[n++] = "--port";
-	argv[n++] = port_text;
-	argv[n++] = "--bind";
-	argv[n++] = "127.0.0.1";
-	for (; more && *more; more++)
-		argv[n++] = *more;
-	s->port = port;
-	s->pid = fork();
-	if (s->pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(STDOUT_FILENO);
-		execv("/usr/bin/redis-server", (char *const *)argv);
-		_exit(127);
-	}
-	uint64_t until = clock_mono() + LIMIT_NS;
-	while (!(c = try_connect(s->unix_path)) && clock_mono() < until)
-		usleep(5000);
-	cr_assert_not_null(c, "the test's redis-server does not come up");
-	redisFree(c);
-}
-
-static inline void server_stop(struct server *s)
-{
-	if (!s->pid)
-		return;
-	kill(s->pid, SIGKILL);
-	waitpid(s->pid, NULL, 0);
-	s->pid = 0;
+	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
+	unlink(path);
+	struct evconnlistener *l =
+		evconnlistener_new_bind(r->base, callback, arg, LEV_OPT_CLOSE_ON_FREE, 5,
+	                                (const struct sockaddr *)&sa, sizeof(sa));
+	cr_assert_not_null(l);
+	return l;
 }
 
 /* ---- what a Redis holds ---- */
@@ -325,6 +369,15 @@ static inline const char *ask_text(struct buf *out, redisContext *c, const char 
 	reply_text(out, r);
 	freeReplyObject(r);
 	return buf_cstr(out);
+}
+
+static inline unsigned long long ask_number(redisContext *c, const char *command)
+{
+	redisReply *r = ask(c, command);
+	cr_assert_eq(r->type, REDIS_REPLY_INTEGER, "%s", command);
+	unsigned long long n = (unsigned long long)r->integer;
+	freeReplyObject(r);
+	return n;
 }
 
 static inline void ask_do(redisContext *c, const char *format, ...)
@@ -406,6 +459,33 @@ static inline char *view_dump(const char *path)
 	buf_release(&text);
 	redisFree(c);
 	return dump;
+}
+
+static inline void same_dump(const char *before, const char *after)
+{
+	size_t at = 0;
+
+	while (before[at] && before[at] == after[at])
+		at++;
+	cr_assert_str_eq(before, after, "they differ at %zu: \"%.100s\" / \"%.100s\"", at,
+	                 before + (at > 40 ? at - 40 : 0), after + (at > 40 ? at - 40 : 0));
+}
+
+/* What the Redis holds is what the view, written anew because the Redis was emptied, has. */
+static inline void rig_check_whole(struct rig *r, const char *path)
+{
+	char *before = view_dump(path);
+	uint64_t rewrites = rig_counter(r, "view.rewrites");
+	redisContext *c = ask_open(path);
+
+	ask_do(c, "FLUSHALL");
+	redisFree(c);
+	UNTIL(r, rig_counter(r, "view.rewrites") > rewrites);
+	SETTLE(r);
+	char *whole = view_dump(path);
+	same_dump(whole, before);
+	free(before);
+	free(whole);
 }
 
 /* Does any redis-server run that names this folder? (Its process title holds its socket's path.) */
