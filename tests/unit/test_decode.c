@@ -4,51 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
-#include "event/decode.h"
-
-#define RECEIVED UINT64_C(1795460000) /* 2026-11-23T18:53:20Z */
+#include "decode_rig.h"
 
 struct row {
 	const char *frame;
 	const char *want[24]; /* name, value, name, value …, NULL */
 };
 
-static struct event e;
-static struct decoder *d;
-static struct patterns *patterns;
-
-static void setup(void)
-{
-	struct diags diags;
-
-	diags_init(&diags);
-	cr_assert_eq(patterns_load("conf/patterns.yaml", &diags, &patterns), 0);
-	diags_release(&diags);
-	event_setup(&e);
-	d = decoder_new(patterns);
-}
-
-static void teardown(void)
-{
-	decoder_free(d);
-	patterns_free(patterns);
-	event_release(&e);
-}
-
 TestSuite(decode, .init = setup, .fini = teardown);
-
-static void decode_at(struct str frame, uint64_t received_s)
-{
-	event_reset(&e);
-	e.received_ns = received_s * NS_PER_SECOND;
-	event_decode(d, &e, frame);
-}
-
-static void decode(struct str frame)
-{
-	decode_at(frame, RECEIVED);
-}
 
 static bool has_value(const char *name, const char *value)
 {

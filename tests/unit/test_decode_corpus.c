@@ -4,77 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
-#include "event/decode.h"
-
-/* Counts what is allocated, where no sanitizer has put an allocator of its own. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef COUNTS_ALLOCATIONS
-#define COUNTS_ALLOCATIONS 1
-#endif
-
-static size_t allocations;
-
-#if COUNTS_ALLOCATIONS
-void *__libc_malloc(size_t n);
-void *__libc_realloc(void *p, size_t n);
-void *__libc_calloc(size_t count, size_t n);
-
-void *malloc(size_t n)
-{
-	__atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-	return __libc_malloc(n);
-}
-
-void *realloc(void *p, size_t n)
-{
-	__atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-	return __libc_realloc(p, n);
-}
-
-void *calloc(size_t count, size_t n)
-{
-	__atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-	return __libc_calloc(count, n);
-}
-#endif
-
-static struct event e;
-static struct decoder *d;
-static struct patterns *patterns;
-
-static void setup(void)
-{
-	struct diags diags;
-
-	diags_init(&diags);
-	cr_assert_eq(patterns_load("conf/patterns.yaml", &diags, &patterns), 0);
-	diags_release(&diags);
-	event_setup(&e);
-	d = decoder_new(patterns);
-}
-
-static void teardown(void)
-{
-	decoder_free(d);
-	patterns_free(patterns);
-	event_release(&e);
-}
+#include "allocations.h"
+#include "decode_rig.h"
 
 TestSuite(corpus, .init = setup, .fini = teardown);
-
-static void decode(struct str frame)
-{
-	event_reset(&e);
-	e.received_ns = UINT64_C(1795460000) * NS_PER_SECOND;
-	event_decode(d, &e, frame);
-}
 
 static FILE *open_corpus(const char *name)
 {
@@ -171,10 +104,10 @@ Test(corpus, nothing_is_allocated_per_event_once_warm)
 	if (!COUNTS_ALLOCATIONS)
 		cr_skip_test("a sanitizer has its own allocator");
 	for (int round = 0; round < 3; round++) {
-		size_t before = __atomic_load_n(&allocations, __ATOMIC_RELAXED);
+		size_t before = allocations();
 		for (size_t i = 0; i < sizeof(frames) / sizeof(*frames); i++)
 			decode(str_of(frames[i]));
-		size_t after = __atomic_load_n(&allocations, __ATOMIC_RELAXED);
+		size_t after = allocations();
 		if (round == 0)
 			cr_assert_gt(after, before, "the count works");
 		else
