@@ -26,6 +26,7 @@
 #include "escalate/escalate.h"
 #include "ingest/ingest.h"
 #include "officer/officer.h"
+#include "reload.h"
 #include "sigma/content.h"
 #include "sigma/rules.h"
 #include "view/view.h"
@@ -33,7 +34,8 @@
 #define RING_BYTES                                                                                 \
 	((size_t)4 << 20) /* a worker's matches while the officer syncs: some ten thousand */
 #define ERROR_TEXT      512
-#define OWN_EVENT_BYTES 4096 /* names and reasons are cut far below */
+#define OWN_EVENT_BYTES 8192 /* names and reasons are cut far below */
+#define PROBLEMS_LOGGED 10   /* of a refused set of rules; isoctl is told more */
 
 struct isod {
 	struct config *config;
@@ -48,6 +50,9 @@ struct isod {
 	struct escalate *escalate;
 	struct api *api;
 	struct ingest *ingest;
+	struct reload *reload;
+	uint64_t rules_loaded, rules_refused; /* reloads */
+	char *rules_error;                    /* of the last one; NULL: it was good */
 	uint64_t started_ns;
 };
 
@@ -76,15 +81,10 @@ int isod_load_config(const char *file, struct config **ret)
 
 static int load_content(struct isod *d)
 {
-	const struct config *c = d->config;
-	const struct content_files files = {.rules = (const char *const *)c->rules,
-	                                    .rule_count = c->rule_count,
-	                                    .logsources = c->logsources,
-	                                    .patterns = c->patterns};
 	struct diags diags;
 
 	diags_init(&diags);
-	int r = content_load(&files, c->workers, &diags, &d->content);
+	int r = reload_content(d->config, &diags, &d->content);
 	print_diags(&diags);
 	diags_release(&diags);
 	return r;
@@ -93,6 +93,7 @@ static int load_content(struct isod *d)
 static void unload(struct isod *d)
 {
 	content_unref(d->content);
+	free(d->rules_error);
 	config_free(d->config);
 	free(d);
 }
@@ -113,7 +114,8 @@ int isod_check(const struct config *config)
 }
 
 /* What of the configuration shapes the fold. Borrows everything but its arrays; see settings_done. */
-static void settings_fill(const struct isod *d, Isod__V1__Settings *s, Isod__V1__Route ***routes,
+static void settings_fill(const struct isod *d, const struct content *content,
+                          Isod__V1__Settings *s, Isod__V1__Route ***routes,
                           Isod__V1__AssetWeight ***assets)
 {
 	const struct config *c = d->config;
@@ -125,8 +127,8 @@ static void settings_fill(const struct isod *d, Isod__V1__Settings *s, Isod__V1_
 		(*routes)[i] = &c->routes[i];
 	for (size_t i = 0; i < c->asset_count; i++)
 		(*assets)[i] = &c->assets[i];
-	s->n_correlations = d->content->parts.rules->correlation_count;
-	s->correlations = d->content->parts.rules->correlations;
+	s->n_correlations = content->parts.rules->correlation_count;
+	s->correlations = content->parts.rules->correlations;
 	s->n_routes = c->route_count;
 	s->routes = *routes;
 	s->n_assets = c->asset_count;
@@ -239,6 +241,107 @@ static void on_refused(void *arg, const Isod__V1__Refusal *refusal)
 	                                "detail", refusal->reason, "outcome", "failure", NULL});
 }
 
+/* ---- rules loaded anew: see reload.c ---- */
+
+static uint64_t on_reload_asked(void *arg)
+{
+	struct isod *d = arg;
+	return reload_ask(d->reload);
+}
+
+static const struct content *on_content(void *arg)
+{
+	struct isod *d = arg;
+	return d->content;
+}
+
+static void on_park(void *arg, struct content *content)
+{
+	struct isod *d = arg;
+	ingest_swap(d->ingest, content);
+}
+
+static void on_parked(void *arg)
+{
+	struct isod *d = arg;
+	reload_parked(d->reload);
+}
+
+static int on_install(void *arg, struct content *content)
+{
+	struct isod *d = arg;
+	Isod__V1__Settings settings;
+	Isod__V1__Route **routes;
+	Isod__V1__AssetWeight **assets;
+
+	settings_fill(d, content, &settings, &routes, &assets);
+	int r = officer_settings(d->officer, &settings);
+	free(routes);
+	free(assets);
+	if (r < 0)
+		return r;
+	ingest_swap_finish(d->ingest);
+	content_unref(d->content);
+	d->content = content_ref(content);
+	return 0;
+}
+
+static void tell_loaded(struct isod *d, const Isod__V1__RulesReloaded *o)
+{
+	char *text = xasprintf("%llu rules, %llu correlations, %llu warnings",
+	                       (unsigned long long)o->rules, (unsigned long long)o->correlations,
+	                       (unsigned long long)o->warnings);
+
+	d->rules_loaded++;
+	d->rules_error = NULL;
+	log_notice("rules loaded anew: %s", text);
+	own_event(d, "rules_loaded", (const char *const[]){"detail", text, NULL});
+	free(text);
+}
+
+static void tell_refused(struct isod *d, const Isod__V1__RulesReloaded *o)
+{
+	const Isod__V1__RulesProblem *first = o->n_problems ? o->problems[0] : NULL;
+
+	d->rules_refused++;
+	for (size_t i = 0; i < o->n_problems && i < PROBLEMS_LOGGED; i++)
+		log_error("%s:%u:%u: %s", o->problems[i]->file, o->problems[i]->line,
+		          o->problems[i]->column, o->problems[i]->text);
+	log_error("rules refused: %llu errors; the old ones go on", (unsigned long long)o->errors);
+	d->rules_error =
+		first ? xasprintf("%s:%u:%u: %s (%llu errors)", first->file, first->line,
+	                          first->column, first->text, (unsigned long long)o->errors)
+		      : xstrdup("they cannot be read");
+	own_event(d, "rules_refused",
+	          (const char *const[]){"detail", d->rules_error, "outcome", "failure", NULL});
+}
+
+static void on_reloaded(void *arg, uint64_t number, const Isod__V1__RulesReloaded *outcome)
+{
+	struct isod *d = arg;
+
+	free(d->rules_error);
+	if (outcome->loaded)
+		tell_loaded(d, outcome);
+	else
+		tell_refused(d, outcome);
+	if (outcome->config_changed)
+		log_warning("%s or what it names has changed: all but the rules takes a restart",
+		            d->config->file);
+	api_rules_reloaded(d->api, number, outcome);
+}
+
+static void open_reload(struct isod *d)
+{
+	const struct reload_options o = {.config = d->config,
+	                                 .base = d->base,
+	                                 .park = on_park,
+	                                 .install = on_install,
+	                                 .done = on_reloaded,
+	                                 .arg = d};
+	d->reload = reload_new(&o);
+}
+
 /* ---- status ---- */
 
 static void add_counter(void *arg, const char *name, uint64_t value)
@@ -275,6 +378,8 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	status->started_ns = d->started_ns;
 	status->rules = d->content->parts.rules->count;
 	status->correlations = d->content->parts.rules->correlation_count;
+	status->rules_loaded_ns = d->content->loaded_ns;
+	pb_set_text(&status->rules_error, d->rules_error ? d->rules_error : "");
 	status->view_connected = view_connected(d->view);
 	status->view_dirty = view_dirty(d->view);
 	ingest_status(d->ingest, &status->listeners, &status->n_listeners);
@@ -285,6 +390,8 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	add_correlation_counters(status, state->correlate);
 	add_counter(status, "risk_entities_evicted", state->risk.evicted);
 	add_counter(status, "access_refusals", state->access.refusals);
+	add_counter(status, "rules_reloads", d->rules_loaded);
+	add_counter(status, "rules_reloads_refused", d->rules_refused);
 }
 
 /* ---- life ---- */
@@ -315,7 +422,8 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
 	(void)what;
 
 	if (signal == SIGHUP) {
-		log_notice("SIGHUP: this version takes a new configuration only at start");
+		log_notice("SIGHUP: the rules are loaded anew");
+		reload_ask(d->reload);
 		return;
 	}
 	event_base_loopbreak(d->base);
@@ -384,13 +492,19 @@ static int open_edges(struct isod *d, char *error)
 	                                .base = d->base,
 	                                .officer = d->officer,
 	                                .status = on_status,
+	                                .reload = on_reload_asked,
+	                                .content = on_content,
 	                                .refused = on_refused,
 	                                .arg = d};
 	const struct ingest_options ingest = {.config = d->config,
 	                                      .inbox = &d->inbox,
 	                                      .content = d->content,
+	                                      .parked = on_parked,
+	                                      .arg = d,
 	                                      .cursors = state->cursors,
 	                                      .cursor_count = state->cursor_count};
+
+	open_reload(d);
 	int r = ingest_open(&ingest, &d->ingest, error, ERROR_TEXT);
 
 	if (r == 0)
@@ -413,7 +527,7 @@ static int start_officer(struct isod *d)
 	started.version = version;
 	started.node = d->config->node;
 	started.workers = (uint32_t)d->config->workers;
-	settings_fill(d, &settings, &routes, &assets);
+	settings_fill(d, d->content, &settings, &routes, &assets);
 	officer_start(d->officer, &started, &settings);
 	free(routes);
 	free(assets);
@@ -482,10 +596,12 @@ static void drain(void *arg)
 
 void isod_stop(struct isod *d)
 {
+	own_event(d, "stopped", (const char *const[]){"detail", ISOD_VERSION, NULL});
 	if (d->ingest)
 		ingest_stop(d->ingest, drain, d);
 	if (d->officer)
 		officer_drain(d->officer);
+	reload_free(d->reload);
 	api_close(d->api);
 	escalate_close(d->escalate);
 	view_close(d->view);

@@ -249,14 +249,14 @@ static int refused(const Isod__V1__Error *e)
 	                                                          : ISOCTL_FAILED;
 }
 
-int client_ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response__AnswerCase wanted,
-               Isod__V1__Response **ret)
+static int ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response__AnswerCase wanted,
+               int ms, Isod__V1__Response **ret)
 {
 	Isod__V1__Response *answer = NULL;
 	int r = send_request(c, request);
 
 	if (r == 0)
-		r = receive(c, ANSWER_MS, &answer);
+		r = receive(c, ms, &answer);
 	if (r)
 		return r;
 	if (answer->answer_case == ISOD__V1__RESPONSE__ANSWER_ERROR)
@@ -268,6 +268,18 @@ int client_ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response_
 	else
 		*ret = answer;
 	return r;
+}
+
+int client_ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response__AnswerCase wanted,
+               Isod__V1__Response **ret)
+{
+	return ask(c, request, wanted, ANSWER_MS, ret);
+}
+
+int client_ask_patiently(struct client *c, Isod__V1__Request *request,
+                         Isod__V1__Response__AnswerCase wanted, Isod__V1__Response **ret)
+{
+	return ask(c, request, wanted, FOREVER, ret);
 }
 
 int client_next(struct client *c, Isod__V1__Response **ret)

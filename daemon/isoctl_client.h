@@ -17,6 +17,9 @@ void client_close(struct client *c);
  * (freed by the caller with isod__v1__response__free_unpacked), or the exit status to end with. */
 int client_ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response__AnswerCase wanted,
                Isod__V1__Response **ret);
+/* The same for what takes the daemon as long as it takes: waits without a limit. */
+int client_ask_patiently(struct client *c, Isod__V1__Request *request,
+                         Isod__V1__Response__AnswerCase wanted, Isod__V1__Response **ret);
 /* The next answer that comes by itself, however long it takes. */
 int client_next(struct client *c, Isod__V1__Response **ret);
 

@@ -47,5 +47,14 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "of "
          "these have a log source that reports. --layer writes a layer for the ATT&CK Navigator",
          rules_coverage},
+	{"rules", "reload", "",
+         "the daemon loads rules, log sources, patterns and placeholders anew, all or nothing; "
+         "status 1 when something is wrong with them and the old ones go on",
+         rules_reload},
+	{"rules", "stats", "[--limit N]",
+         "what the rules that run have cost and how often they have held, the most expensive "
+         "first; "
+         "all of them with --json, N (20) without",
+         rules_stats},
 	{0},
 };

@@ -17,6 +17,8 @@ int rules_check(const struct isoctl *ctl, int argc, char **argv);
 int rules_coverage(const struct isoctl *ctl, int argc, char **argv);
 int rules_explain(const struct isoctl *ctl, int argc, char **argv);
 int rules_match(const struct isoctl *ctl, int argc, char **argv);
+int rules_reload(const struct isoctl *ctl, int argc, char **argv); /* asks the daemon */
+int rules_stats(const struct isoctl *ctl, int argc, char **argv);  /* asks the daemon */
 
 int rules_test(const struct isoctl *ctl, int argc, char **argv);
 
@@ -67,6 +69,8 @@ int stages_load(struct stages *s, const struct stage_files *files, char **paths,
 void stages_compile(struct stages *s, const char *cache, struct diags *diags);
 void stages_release(struct stages *s);
 /* Makes s->event and s->sources of a frame, which must stay until the next one. */
+#define STAGE_FILE                                                                                 \
+	STR("isod/file") /* the source of a file's events: isod's own are believed to be that */
 void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns);
 /* The same for a record of evidence. */
 void stages_decode_stored(struct stages *s, const struct record *r, const struct evidence *e);

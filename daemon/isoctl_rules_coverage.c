@@ -87,7 +87,7 @@ static int read_events(struct coverage *c, const char *file)
 	while ((r = lines_next(&lines, &line)) > 0) {
 		if (line.n == 0)
 			continue;
-		stages_decode(&c->stages, line, STR("file"), now);
+		stages_decode(&c->stages, line, STAGE_FILE, now);
 		note_sources(c);
 	}
 	lines_close(&lines);

@@ -330,7 +330,7 @@ static int read_event(struct stages *s, struct lines *lines, uint64_t number)
 		        (unsigned long long)number, r ? "is empty" : "is past its end");
 		return -ENOENT;
 	}
-	stages_decode(s, text, STR("file"), clock_now());
+	stages_decode(s, text, STAGE_FILE, clock_now());
 	return 0;
 }
 

@@ -60,7 +60,7 @@ static int match_file(const struct isoctl *ctl, struct stages *s, const char *fi
 	while ((r = lines_next(&lines, &line)) > 0) {
 		if (line.n == 0)
 			continue;
-		stages_decode(s, line, STR("file"), now);
+		stages_decode(s, line, STAGE_FILE, now);
 		size_t n = stages_match(s, &hits);
 		matches += n;
 		for (size_t i = 0; i < n; i++)

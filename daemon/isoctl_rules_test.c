@@ -169,7 +169,7 @@ static bool rule_holds(struct tester *t, struct str frame, const struct rule *ru
 {
 	const struct rule *const *hits;
 
-	stages_decode(&t->stages, frame, STR("test"), t->received_ns);
+	stages_decode(&t->stages, frame, STAGE_FILE, t->received_ns);
 	size_t n = stages_match(&t->stages, &hits);
 	for (size_t i = 0; i < n; i++)
 		if (hits[i] == rule)
@@ -278,7 +278,7 @@ static void correlate_frame(struct tester *t, struct str frame)
 	const struct rule *const *hits;
 	struct event *e = &t->stages.event;
 
-	stages_decode(&t->stages, frame, STR("test"), t->received_ns);
+	stages_decode(&t->stages, frame, STAGE_FILE, t->received_ns);
 	if (e->time_ns > t->now_ns)
 		t->now_ns = e->time_ns;
 	if (t->now_ns == 0)

@@ -21,7 +21,10 @@ static void print_summary(const Isod__V1__Status *s)
 	           query_enum(&isod__v1__role__descriptor, (int)s->your_role, word));
 	if (s->api_address[0])
 		table_line("API over TLS", "%s", s->api_address);
-	table_line("rules", "%" PRIu64 ", and %" PRIu64 " correlations", s->rules, s->correlations);
+	table_line("rules", "%" PRIu64 ", and %" PRIu64 " correlations, loaded %s ago", s->rules,
+	           s->correlations, table_age(s->rules_loaded_ns, age));
+	if (s->rules_error[0])
+		table_line("newer rules", "REFUSED: %s", s->rules_error);
 	table_line("events", "%" PRIu64 ", %" PRIu64 " matches", s->events, s->matches);
 	table_line("incidents", "%" PRIu64 " open of %" PRIu64, s->incidents_open,
 	           s->incidents_total);

@@ -13,6 +13,7 @@
 	((size_t)16 << 20) /* unread answers of one client; past it the client is closed */
 
 struct api;
+struct content; /* sigma/content.h */
 
 struct api_options {
 	const struct config *config;
@@ -21,6 +22,11 @@ struct api_options {
 	/* Fills what only the shell knows (listeners, plugins, view, counters, rules) into a zeroed, initialised
 	 * status; strings and arrays are allocated, freed with isod__v1__status__free_unpacked. */
 	void (*status)(void *arg, Isod__V1__Status *status);
+	/* Begins to load the rules anew. Returns a number, later ones higher, that api_rules_reloaded tells again. NULL:
+	 * that cannot be asked for. */
+	uint64_t (*reload)(void *arg);
+	/* The rules that run now: valid until the loop goes on. NULL: their counts cannot be asked for. */
+	const struct content *(*content)(void *arg);
 	/* A request was refused: isod's own event. */
 	void (*refused)(void *arg, const Isod__V1__Refusal *refusal);
 	void *arg;
@@ -35,6 +41,9 @@ const char *api_address(const struct api *a);
 
 /* The effects.incident of the fold: told to whoever watches, a little later. NULL is allowed for `a`. */
 void api_incident_changed(struct api *a, const Isod__V1__Incident *incident);
+/* What came of the reload of that number and of all before it: the answer to who asked for them. NULL is allowed for
+ * `a`. */
+void api_rules_reloaded(struct api *a, uint64_t number, const Isod__V1__RulesReloaded *outcome);
 /* Clients now, requests, refusals and the like, by name. */
 void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value),
                   void *arg);

@@ -94,6 +94,8 @@ struct connection {
 	bool shut; /* … and it has been sent */
 	unsigned refusals;
 	struct watch watch;
+	uint64_t reload;         /* the reload it waits for (0: none) … */
+	uint64_t reload_request; /* … and the id of the request; meanwhile no other is taken up */
 };
 
 /* Takes over `fd`. `tls`: after a handshake; else `peer` tells who it is. */
@@ -107,6 +109,9 @@ void connection_error(struct connection *c, uint64_t id, Isod__V1__ErrorCode cod
 void connection_finish(struct connection *c);
 /* Begins, or begins anew, to watch. */
 void connection_watch(struct connection *c, uint64_t id, const Isod__V1__WatchRequest *q);
+/* Answers who waits for the reload of that number or one before it. May free the connection. */
+void connection_reloaded(struct connection *c, uint64_t number,
+                         const Isod__V1__RulesReloaded *outcome);
 /* Tells the connection of the incidents in api->changed. May free it. */
 void connection_tell(struct connection *c);
 
@@ -114,6 +119,31 @@ void connection_tell(struct connection *c);
 
 /* Answers one request. False when it was none: the connection is of no use any more. */
 bool request_answer(struct connection *c, struct str body);
+
+/* ---- answer.c ---- */
+
+#define PAGE_ITEMS_MAX ((size_t)1000)    /* of one answer's list, whatever was asked for */
+#define PAGE_BYTES     ((size_t)1 << 20) /* a list ends when it has grown past this */
+
+/* A page of a list as it fills. */
+struct page {
+	size_t limit, bytes, count;
+	bool more; /* something was left out */
+};
+
+/* `asked` items, or if that is 0 `usual`. */
+struct page page_of(uint32_t asked, size_t usual);
+/* True if there is room for another item; else the page is cut here. */
+bool page_has_room(struct page *p);
+void page_count(struct page *p, const ProtobufCMessage *item);
+/* Memory for one answer. The arena has no limit; pages have. */
+void *answer_take(struct connection *c, size_t count, size_t size);
+Isod__V1__Response answer_to(const Isod__V1__Request *q, Isod__V1__Response__AnswerCase kind);
+
+/* ---- rules.c ---- */
+
+void ask_reload_rules(struct connection *c, const Isod__V1__Request *q);
+void ask_rules_stats(struct connection *c, const Isod__V1__Request *q);
 
 /* ---- peer.c ---- */
 

@@ -202,7 +202,7 @@ static void advance(struct connection *c)
 	struct evbuffer *in = bufferevent_get_input(c->bev);
 	bool more = true;
 
-	while (more && !c->last && output_bytes(c) < OUTPUT_LOW)
+	while (more && !c->last && !c->reload && output_bytes(c) < OUTPUT_LOW)
 		more = send_snapshot(c) || next_request(c);
 	if (c->last)
 		evbuffer_drain(in, evbuffer_get_length(in));
@@ -245,6 +245,21 @@ void connection_tell(struct connection *c)
 		if (i)
 			send_watched(c, i);
 	}
+	advance(c);
+}
+
+void connection_reloaded(struct connection *c, uint64_t number,
+                         const Isod__V1__RulesReloaded *outcome)
+{
+	Isod__V1__Response answer = ISOD__V1__RESPONSE__INIT;
+
+	if (!c->reload || c->reload > number)
+		return;
+	answer.id = c->reload_request;
+	answer.answer_case = ISOD__V1__RESPONSE__ANSWER_RULES_RELOADED;
+	answer.rules_reloaded = (Isod__V1__RulesReloaded *)(uintptr_t)outcome; /* only packed */
+	c->reload = 0;
+	connection_send(c, &answer);
 	advance(c);
 }
 

@@ -12,8 +12,6 @@
 #include "base/pb.h"
 #include "base/utf8.h"
 
-#define ITEMS_MAX      ((size_t)1000)        /* of one answer's list, whatever was asked for */
-#define PAGE_BYTES     ((size_t)1 << 20)     /* a list ends when it has grown past this */
 #define POINTS_MAX     ((size_t)METRIC_DAYS) /* the longest series there is */
 #define ARENA_KEPT     ((size_t)1 << 20) /* memory that one large answer took is given back past this */
 #define NOTE_BYTES_MAX 4096 /* of an operator's note: it stays in the ledger for good */
@@ -24,53 +22,6 @@
 
 #define ERROR(name) ISOD__V1__ERROR_CODE__ERROR_##name
 
-/* A page of a list as it fills. */
-struct page {
-	size_t limit, bytes, count;
-	bool more; /* something was left out */
-};
-
-static struct page page_of(uint32_t asked, size_t usual)
-{
-	size_t limit = asked ? asked : usual;
-
-	return (struct page){.limit = limit < ITEMS_MAX ? limit : ITEMS_MAX};
-}
-
-/* True if there is room for another item; else the page is cut here. */
-static bool page_has_room(struct page *p)
-{
-	if (p->count < p->limit && p->bytes < PAGE_BYTES)
-		return true;
-	p->more = true;
-	return false;
-}
-
-static void page_count(struct page *p, const ProtobufCMessage *item)
-{
-	p->bytes += protobuf_c_message_get_packed_size(item);
-	p->count++;
-}
-
-/* Memory for one answer. The arena has no limit; pages have. */
-static void *take(struct connection *c, size_t count, size_t size)
-{
-	void *p = arena_alloc(&c->api->arena, count * size);
-
-	if (!p)
-		abort();
-	return p;
-}
-
-static Isod__V1__Response answer_to(const Isod__V1__Request *q, Isod__V1__Response__AnswerCase kind)
-{
-	Isod__V1__Response a = ISOD__V1__RESPONSE__INIT;
-
-	a.id = q->id;
-	a.answer_case = kind;
-	return a;
-}
-
 static const struct state *state_of(const struct connection *c)
 {
 	return officer_state(c->api->options.officer);
@@ -80,7 +31,7 @@ static const struct state *state_of(const struct connection *c)
 
 static void fill_sources(const struct architecture_desk *d, const char *after, Isod__V1__Status *s)
 {
-	struct page page = page_of(0, ITEMS_MAX);
+	struct page page = page_of(0, PAGE_ITEMS_MAX);
 	bool begun = after[0] == '\0';
 	const struct map_entry *e;
 
@@ -157,11 +108,11 @@ static void ask_list_incidents(struct connection *c, const Isod__V1__Request *q)
 	const struct incident_desk *desk = &state_of(c)->incident;
 	struct page page = page_of(ask->limit, 100);
 	Isod__V1__IncidentList list = ISOD__V1__INCIDENT_LIST__INIT;
-	Isod__V1__Incident *shown = take(c, page.limit, sizeof(*shown));
+	Isod__V1__Incident *shown = answer_take(c, page.limit, sizeof(*shown));
 	uint64_t id =
 		ask->before_id && ask->before_id <= desk->count ? ask->before_id - 1 : desk->count;
 
-	list.incidents = take(c, page.limit, sizeof(*list.incidents));
+	list.incidents = answer_take(c, page.limit, sizeof(*list.incidents));
 	for (; id > 0; id--) {
 		const Isod__V1__Incident *i = incident_get(desk, id);
 		if (!i || i->severity < ask->min_severity || i->changed_ns < ask->since_ns ||
@@ -301,12 +252,12 @@ static void ask_risk(struct connection *c, const Isod__V1__Request *q)
 	const struct risk_desk *desk = &state_of(c)->risk;
 	struct page page = page_of(q->risk->limit, 20);
 	Isod__V1__RiskList list = ISOD__V1__RISK_LIST__INIT;
-	const Isod__V1__EntityRisk **top = take(c, page.limit, sizeof(*top));
-	Isod__V1__EntityRisk *shown = take(c, page.limit, sizeof(*shown));
+	const Isod__V1__EntityRisk **top = answer_take(c, page.limit, sizeof(*top));
+	Isod__V1__EntityRisk *shown = answer_take(c, page.limit, sizeof(*shown));
 	uint64_t now = clock_now();
 
 	list.n_entities = risk_top(desk, q->risk->kind, now, top, page.limit);
-	list.entities = take(c, page.limit, sizeof(*list.entities));
+	list.entities = answer_take(c, page.limit, sizeof(*list.entities));
 	for (size_t i = 0; i < list.n_entities; i++) {
 		shown[i] = *top[i];
 		shown[i].score_milli = risk_score(desk, top[i], now);
@@ -323,8 +274,8 @@ static Isod__V1__MetricSeries *show_series(struct connection *c, const struct me
                                            Isod__V1__Resolution resolution, uint64_t now,
                                            size_t points)
 {
-	Isod__V1__MetricSeries *s = take(c, 1, sizeof(*s));
-	Isod__V1__MetricPoint *at = take(c, points, sizeof(*at));
+	Isod__V1__MetricSeries *s = answer_take(c, 1, sizeof(*s));
+	Isod__V1__MetricPoint *at = answer_take(c, points, sizeof(*at));
 
 	isod__v1__metric_series__init(s);
 	s->scope = m->scope;
@@ -332,7 +283,7 @@ static Isod__V1__MetricSeries *show_series(struct connection *c, const struct me
 	s->resolution = resolution;
 	s->total = m->total;
 	s->n_points = metric_points(m, resolution, now, at, points);
-	s->points = take(c, s->n_points, sizeof(*s->points));
+	s->points = answer_take(c, s->n_points, sizeof(*s->points));
 	for (size_t i = 0; i < s->n_points; i++)
 		s->points[i] = &at[i];
 	return s;
@@ -341,7 +292,7 @@ static Isod__V1__MetricSeries *show_series(struct connection *c, const struct me
 static void ask_metrics(struct connection *c, const Isod__V1__Request *q)
 {
 	const Isod__V1__MetricsRequest *ask = q->metrics;
-	struct page page = page_of(ask->limit, ITEMS_MAX);
+	struct page page = page_of(ask->limit, PAGE_ITEMS_MAX);
 	Isod__V1__MetricList list = ISOD__V1__METRIC_LIST__INIT;
 	Isod__V1__Resolution resolution =
 		ask->resolution ? ask->resolution : ISOD__V1__RESOLUTION__RESOLUTION_MINUTE;
@@ -357,7 +308,7 @@ static void ask_metrics(struct connection *c, const Isod__V1__Request *q)
 	}
 	if (points > POINTS_MAX)
 		points = POINTS_MAX;
-	list.series = take(c, page.limit, sizeof(*list.series));
+	list.series = answer_take(c, page.limit, sizeof(*list.series));
 	for (size_t at = 0; (e = map_next(&state_of(c)->improvement.series, &at));) {
 		const struct metric_series *m = e->value;
 		if (!begun) {
@@ -388,7 +339,7 @@ static void ask_list_notifications(struct connection *c, const Isod__V1__Request
 	uint64_t id =
 		ask->before_id && ask->before_id <= desk->count ? ask->before_id - 1 : desk->count;
 
-	list.notifications = take(c, page.limit, sizeof(*list.notifications));
+	list.notifications = answer_take(c, page.limit, sizeof(*list.notifications));
 	for (; id > 0; id--) {
 		const Isod__V1__Notification *n = reporting_get(desk, id);
 		if (!n || (ask->incident && n->incident != ask->incident))
@@ -427,6 +378,8 @@ static const struct {
 	{ASK(METRICS), ask_metrics},
 	{ASK(WATCH), ask_watch},
 	{ASK(LIST_NOTIFICATIONS), ask_list_notifications},
+	{ASK(RELOAD_RULES), ask_reload_rules},
+	{ASK(RULES_STATS), ask_rules_stats},
 };
 
 static bool may_record_refusal(struct api *a)

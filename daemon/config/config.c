@@ -62,17 +62,17 @@ static void take_assets(struct config_file *c)
 	}
 }
 
-/* The default escalation file need not be there, a named one must. */
-static void choose_escalation(struct option_reader *r, const struct yaml_node *root,
-                              struct config *c)
+/* The file of option `name` that nobody has named need not be there, a named one must. */
+static void choose_file(struct option_reader *r, const struct yaml_node *root, const char *name,
+                        char **file)
 {
-	if (!c->escalation || access(c->escalation, R_OK) == 0)
+	if (!*file || access(*file, R_OK) == 0)
 		return;
-	if (option_given(root, "escalation")) {
-		config_check_file(r, option_at(root, NULL, "escalation"), c->escalation);
+	if (option_given(root, name)) {
+		config_check_file(r, option_at(root, NULL, name), *file);
 	} else {
-		free(c->escalation);
-		c->escalation = NULL;
+		free(*file);
+		*file = NULL;
 	}
 }
 
@@ -112,7 +112,8 @@ static int load_daemon(struct arena *arena, struct diags *diags, struct config_f
 		return r;
 	options_read(&reader, &config_daemon_options, root, c);
 	config_check_daemon(&reader, root, c);
-	choose_escalation(&reader, root, &c->config);
+	choose_file(&reader, root, "escalation", &c->config.escalation);
+	choose_file(&reader, root, "placeholders", &c->config.placeholders);
 	if (c->config.escalation && access(c->config.escalation, R_OK) == 0)
 		r = load_escalation(arena, diags, &c->config);
 	if (!c->config.node)

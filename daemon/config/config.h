@@ -12,6 +12,9 @@
 #include "base/tls.h"
 #include "ledger.pb-c.h"
 
+/* The first part of the source of isod's own events, isod/NODE: no listener may have that name. */
+#define CONFIG_OWN_LISTENER "isod"
+
 enum listener_kind { LISTENER_TLS, LISTENER_TCP, LISTENER_UDP, LISTENER_UNIX };
 
 struct listener_config {
@@ -91,7 +94,8 @@ struct config {
 	char **rules; /* files and folders */
 	size_t rule_count;
 	char *logsources, *patterns;
-	char *escalation; /* conf/escalation.yaml; NULL: nobody is told */
+	char *placeholders; /* lists for the rules' %placeholders%; NULL: none */
+	char *escalation;   /* conf/escalation.yaml; NULL: nobody is told */
 
 	uint64_t incident_window_ns;
 	Isod__V1__Level incident_open_level;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -171,6 +172,9 @@ static void check_listener(struct option_reader *r, void *item, const struct yam
 	struct listener_config *l = item;
 
 	config_check_name(r, option_at(node, NULL, "name"), "a listener", l->name);
+	if (l->name && strcasecmp(l->name, CONFIG_OWN_LISTENER) == 0)
+		option_error(r, option_at(node, NULL, "name"),
+		             "`" CONFIG_OWN_LISTENER "` stands for isod's own events");
 	check_fitting_options(r, l, node);
 	if (l->kind == LISTENER_UNIX)
 		check_socket_path(r, option_at(node, NULL, "address"), &l->address);
@@ -332,6 +336,12 @@ static const struct option options[] = {
          AT(patterns),
          .fallback = "patterns.yaml",
          .help = "how the messages of common programs are taken apart"},
+	{.name = "placeholders",
+         .type = OPTION_PATH,
+         .flags = OPTION_NULLABLE,
+         AT(placeholders),
+         .fallback = "placeholders.yaml",
+         .help = "lists for the rules' %placeholders%; ~: none; when not given, it need not exist"},
 	{.name = "escalation",
          .type = OPTION_PATH,
          .flags = OPTION_NULLABLE,

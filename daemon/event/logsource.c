@@ -201,6 +201,7 @@ static bool when_holds(const struct look *k, const struct when *w)
 		return false;
 	case WHEN_NOT: return !when_holds(k, w->parts[0]);
 	case WHEN_FIELD: return field_passes(k, w);
+	case WHEN_SOURCE: return value_passes(w, k->e->source);
 	}
 	return false;
 }

@@ -107,7 +107,8 @@ static uint32_t cost_of(const struct logsources *l, const struct when *w)
 		for (size_t i = 0; i < w->count; i++)
 			cost = cost_add(cost, cost_of(l, w->parts[i]));
 		return cost;
-	case WHEN_NOT: return ALWAYS_COST;
+	case WHEN_NOT:
+	case WHEN_SOURCE: return ALWAYS_COST;
 	case WHEN_FIELD: return cost_of_field(&l->names[w->slot], w);
 	}
 	return ALWAYS_COST;

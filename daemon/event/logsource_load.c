@@ -157,9 +157,12 @@ static bool when_test(struct loader *x, const struct yaml_pair *pair, const stru
 	struct str test = pair->key, name = str_split(&test, '|');
 
 	w->test = FIELD_EQUALS;
-	w->slot = slot_of(x, at, name);
-	if (w->slot == LOGSOURCE_NO_SLOT || !test.p)
-		return w->slot != LOGSOURCE_NO_SLOT;
+	if (str_eq(name, STR(LOGSOURCE_SOURCE)))
+		w->kind = WHEN_SOURCE;
+	else if ((w->slot = slot_of(x, at, name)) == LOGSOURCE_NO_SLOT)
+		return false;
+	if (!test.p)
+		return true;
 	for (size_t i = 0; i < ARRAY_LEN(TESTS); i++) {
 		if (!str_eq(test, str_of(TESTS[i])))
 			continue;
@@ -179,6 +182,10 @@ static struct when *when_field(struct loader *x, const struct yaml_pair *pair)
 
 	if (!when_test(x, pair, pair->value, w))
 		return NULL;
+	if (w->test == FIELD_EXISTS && w->kind == WHEN_SOURCE) {
+		FAIL(x, pair, "every event has a source");
+		return NULL;
+	}
 	if (w->test == FIELD_EXISTS) {
 		if (yaml_bool(pair->value, &w->present) == 0)
 			return w;

@@ -12,9 +12,10 @@
 
 #define LOGSOURCE_NAMES_MAX                                                                        \
 	2048 /* field names in the file: an array of them is on the stack per event */
-#define LOGSOURCE_DERIVES_MAX 512 /* derived fields in the file */
-#define LOGSOURCE_WHEN_DEPTH  8   /* nested `any` and `not` */
-#define LOGSOURCE_PARTS_MAX   16  /* pieces of one template */
+#define LOGSOURCE_DERIVES_MAX 512           /* derived fields in the file */
+#define LOGSOURCE_WHEN_DEPTH  8             /* nested `any` and `not` */
+#define LOGSOURCE_PARTS_MAX   16            /* pieces of one template */
+#define LOGSOURCE_SOURCE      "isod.source" /* the name that stands for the source in conditions */
 #define LOGSOURCE_NO_SLOT     UINT16_MAX
 /* What may be to do for an event, a bit each: derived fields first, sources after. */
 #define LOGSOURCE_JOBS (LOGSOURCE_DERIVES_MAX + LOGSOURCES_MAX)
@@ -24,6 +25,7 @@ enum when_kind {
 	WHEN_ANY,
 	WHEN_NOT, /* one part */
 	WHEN_FIELD,
+	WHEN_SOURCE, /* where the frame came from (struct event's source), which no sender can choose */
 };
 
 enum field_test { FIELD_EQUALS, FIELD_STARTS, FIELD_ENDS, FIELD_CONTAINS, FIELD_EXISTS };
@@ -33,7 +35,8 @@ struct when {
 	enum when_kind kind;
 	struct when **parts; /* ALL, ANY, NOT */
 	size_t count;
-	/* FIELD: any value of the field passes the test with any of `values`; letter case does not count. */
+	/* FIELD: any value of the field passes the test with any of `values`; letter case does not count. SOURCE: the
+	 * same of the source; no slot, no EXISTS. */
 	enum field_test test;
 	uint16_t slot;
 	bool present; /* EXISTS: whether it must be there or must not */

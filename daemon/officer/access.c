@@ -4,6 +4,7 @@
 
 #define VIEWER    ISOD__V1__ROLE__ROLE_VIEWER
 #define RESPONDER ISOD__V1__ROLE__ROLE_RESPONDER
+#define ADMIN     ISOD__V1__ROLE__ROLE_ADMIN
 #define ASK(name) ISOD__V1__REQUEST__ASK_##name
 
 static const struct {
@@ -20,6 +21,8 @@ static const struct {
 	{ASK(METRICS), "metrics", VIEWER},
 	{ASK(WATCH), "watch", VIEWER},
 	{ASK(LIST_NOTIFICATIONS), "list_notifications", VIEWER},
+	{ASK(RELOAD_RULES), "reload_rules", ADMIN},
+	{ASK(RULES_STATS), "rules_stats", VIEWER},
 };
 
 void access_init(struct access_desk *d)

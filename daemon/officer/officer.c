@@ -240,21 +240,37 @@ void officer_close(struct officer *o)
 	free(o);
 }
 
+static void post_settings(struct officer *o, const Isod__V1__Settings *settings)
+{
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+
+	if (pb_equal(&settings->base, &o->state.settings->base))
+		return;
+	record.body_case = ISOD__V1__RECORD__BODY_SETTINGS;
+	record.settings = (Isod__V1__Settings *)(uintptr_t)settings;
+	officer_post(o, &record);
+}
+
 void officer_start(struct officer *o, const Isod__V1__Started *started,
                    const Isod__V1__Settings *settings)
 {
 	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
 
-	if (!pb_equal(&settings->base, &o->state.settings->base)) {
-		record.body_case = ISOD__V1__RECORD__BODY_SETTINGS;
-		record.settings = (Isod__V1__Settings *)(uintptr_t)settings;
-		officer_post(o, &record);
-	}
+	post_settings(o, settings);
 	record.body_case = ISOD__V1__RECORD__BODY_STARTED;
 	record.started = (Isod__V1__Started *)(uintptr_t)started;
 	officer_post(o, &record);
 	event_add(o->wake, NULL);
 	arm_timer(o);
+}
+
+int officer_settings(struct officer *o, const Isod__V1__Settings *settings)
+{
+	officer_drain(o);
+	if (o->stalled)
+		return -EAGAIN;
+	post_settings(o, settings);
+	return 0;
 }
 
 const struct state *officer_state(const struct officer *o)

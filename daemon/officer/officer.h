@@ -29,6 +29,11 @@ void officer_close(struct officer *o);
 void officer_start(struct officer *o, const Isod__V1__Started *started,
                    const Isod__V1__Settings *settings);
 
+/* Other settings: takes everything that is in the inbox now, then writes them if they differ from what holds. What was
+ * found before them (it is in the inbox) is folded under the old ones, everything later under the new ones; groups of
+ * correlations that are in both go on. 0, or -EAGAIN while the ledger is stalled: nothing was written, call again. */
+int officer_settings(struct officer *o, const Isod__V1__Settings *settings);
+
 const struct state *officer_state(const struct officer *o);
 /* The chain's head after the last durable record. */
 const uint8_t *officer_head(const struct officer *o);

@@ -38,12 +38,15 @@ static void release(void)
 
 TestSuite(logsource, .init = load_shipped, .fini = release);
 
+static const char *from = "tls/192.0.2.1"; /* of what classify() makes */
+
 /* Name, value, name, value …, NULL. */
 static struct logsource_set classify(const char *const *fields)
 {
 	struct logsource_set set;
 
 	event_reset(&event);
+	event.source = str_of(from);
 	for (; fields[0]; fields += 2)
 		cr_assert(event_put(&event, str_of(fields[0]), str_of(fields[1]), VALUE_STRING));
 	logsources_classify(table, &event, &set);
@@ -336,10 +339,23 @@ Test(logsource, unknown_events_belong_nowhere)
 	struct logsource_set set = CLASSIFY("colour", "blue", "shape", "round");
 
 	cr_expect_not(set.any);
-	set = CLASSIFY("product", "isod", "event", "access_refused");
+}
+
+Test(logsource, own_events_are_known_by_their_source_not_by_what_they_say)
+{
+	from = "isod/sec1";
+	struct logsource_set set = CLASSIFY("product", "isod", "event", "access_refused");
 	cr_expect(set.any);
 	cr_expect(is(&set, "isod", NULL, NULL));
 	cr_expect_not(is(&set, "linux", NULL, NULL));
+	set = CLASSIFY("event", "access_refused");
+	cr_expect_not(set.any);
+	from = "tls/isod/sec1";
+	set = CLASSIFY("product", "isod", "isod.source", "isod/sec1", "source", "isod/sec1");
+	cr_expect_not(set.any);
+	from = "isodtls/192.0.2.1";
+	set = CLASSIFY("product", "isod", "isod.source", "isod/sec1");
+	cr_expect_not(set.any);
 }
 
 Test(logsource, unknown_log_sources_resolve_to_nothing)
@@ -476,6 +492,8 @@ Test(logsource_file, mistakes_are_told_with_their_place)
 	         ":3:10: error: unknown test 'startwith', did you mean 'startswith'?"},
 		{"sources: [{product: p, when: {a|exists: maybe}}]\n", "true or false"},
 		{"sources: [{product: p, when: {a|contains: ''}}]\n", "part of every value"},
+		{"sources: [{product: p, when: {isod.source|exists: true}}]\n",
+	         "every event has a source"},
 		{"sources: [{product: p, when: {any: {a: b}}}]\n", "'any' takes a list"},
 		{"sources: [{product: p, when: {a: {b: c}}}]\n", "must be text or a list"},
 		{"sources: [{product: p, when: {not: {not: {not: {not: {not: {not: {not: {not: "

@@ -94,7 +94,9 @@ static size_t run(struct str frame, const struct rule *const **ret)
 
 	event_reset(&t.event);
 	t.event.received_ns = t.now;
-	t.event.source = STR("test/192.0.2.250");
+	t.event.source = str_search(frame, STR("\"product\":\"isod\"")) >= 0
+	                         ? STR("isod/sec1")
+	                         : STR("test/192.0.2.250");
 	event_decode(t.decoder, &t.event, frame);
 	logsources_classify(t.logsources, &t.event, &sources);
 	return matcher_run(t.matcher, &t.event, &sources, ret);
