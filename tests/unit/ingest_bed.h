@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/path.h"
+#include "folder.h"
 #include "ingest/ingest.h"
 #include "log/evidence.h"
 #include "officer/state.h"
@@ -29,13 +30,19 @@
 #define BED_PATIENCE_S  60 /* a wait that long has failed */
 #define BED_RING        ((size_t)1 << 20)
 
+/* A rule that holds for every event. */
+#define BED_ANY_RULE                                                                               \
+	"title: everything\nid: 11111111-1111-4111-8111-111111111111\nstatus: test\n"              \
+	"logsource:\n  product: anything\ndetection:\n  selection:\n    nothing: none\n"           \
+	"  condition: not selection\nlevel: low\n"
+
 struct bed_match {
 	Isod__V1__Record *record;
 	struct bed_match *next;
 };
 
 struct bed {
-	char dir[64];
+	char dir[FOLDER_BYTES];
 	char node[16];
 	struct config config;
 	struct listener_config listeners[BED_LISTENERS];
@@ -84,8 +91,7 @@ static inline struct content *bed_content(const struct bed *b, const char *rule)
 static inline void bed_init(struct bed *b, const char *rule)
 {
 	memset(b, 0, sizeof(*b));
-	snprintf(b->dir, sizeof(b->dir), "/tmp/isod-test-XXXXXX");
-	cr_assert_not_null(mkdtemp(b->dir));
+	folder_new(b->dir, "ingest");
 	b->content = bed_content(b, rule);
 	snprintf(b->node, sizeof(b->node), "testnode");
 	b->config = (struct config){
@@ -301,8 +307,6 @@ static inline void bed_forget(struct bed *b)
 
 static inline void bed_release(struct bed *b)
 {
-	char *command = xasprintf("rm -rf %s", b->dir);
-
 	bed_forget(b);
 	content_unref(b->content);
 	for (size_t i = 0; i < b->config.listener_count; i++) {
@@ -312,8 +316,7 @@ static inline void bed_release(struct bed *b)
 		free(b->listeners[i].key);
 		free(b->listeners[i].ca);
 	}
-	cr_assert_eq(system(command), 0);
-	free(command);
+	folder_remove(b->dir);
 }
 
 /* Stops, and proves that every frame the listeners counted is in the tallies, and that the tallies reach the end of

@@ -13,11 +13,6 @@
 	"  condition: selection\nfields:\n  - method\n  - odd\n  - missing\nlevel: high\n"         \
 	"tags:\n  - attack.t1110\n"
 
-#define ANY_RULE                                                                                   \
-	"title: everything\nid: 11111111-1111-4111-8111-111111111111\nstatus: test\n"              \
-	"logsource:\n  product: anything\ndetection:\n  selection:\n    nothing: none\n"           \
-	"  condition: not selection\nlevel: low\n"
-
 struct line {
 	struct bed bed;
 	struct segment_log *evidence;
@@ -218,7 +213,7 @@ Test(pipeline, raw_bytes_that_are_no_text_still_count_and_match)
 {
 	struct line l;
 
-	line_open(&l, ANY_RULE, BED_RING);
+	line_open(&l, BED_ANY_RULE, BED_RING);
 	const Isod__V1__Match *m = match_of(&l, STR("\xff\x00\xfe garbage"));
 	cr_assert_not_null(m);
 	cr_expect(utf8_valid(str_of(m->summary)));
@@ -265,7 +260,7 @@ Test(pipeline, evidence_is_written_before_matches_are_published)
 {
 	struct line l;
 
-	line_open(&l, ANY_RULE, BED_RING);
+	line_open(&l, BED_ANY_RULE, BED_RING);
 	put(&l, "one");
 	bed_drain(&l.bed);
 	cr_expect_eq(l.bed.match_count, 0);
@@ -282,7 +277,7 @@ Test(pipeline, a_full_ring_holds_back_and_loses_nothing)
 	struct line l;
 	size_t full = 0;
 
-	line_open(&l, ANY_RULE, 2 * PIPELINE_RECORD_MAX);
+	line_open(&l, BED_ANY_RULE, 2 * PIPELINE_RECORD_MAX);
 	for (size_t i = 0; i < FRAMES; i++)
 		put(&l, "frame");
 	pipeline_tally(l.pipeline);
@@ -415,7 +410,7 @@ Test(pipeline, re_detection_can_be_given_up_and_goes_on_later)
 	char dir[128], error[256] = "";
 	int batches = 4;
 
-	line_open(&l, ANY_RULE, BED_RING);
+	line_open(&l, BED_ANY_RULE, BED_RING);
 	for (size_t i = 0; i < 5000; i++)
 		put_from(&l, "tcp/a", STR("x"), 0);
 	line_reborn(&l);
@@ -441,7 +436,7 @@ Test(pipeline, another_workers_evidence_is_counted_as_that_workers)
 	struct line l;
 	char dir[128], error[256] = "";
 
-	line_open(&l, ANY_RULE, BED_RING);
+	line_open(&l, BED_ANY_RULE, BED_RING);
 	put(&l, "x");
 	line_reborn(&l);
 	snprintf(dir, sizeof(dir), "%s/evidence/1", l.bed.dir);
