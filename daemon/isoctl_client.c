@@ -3,24 +3,20 @@
 #include "isoctl_client.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls.h"
 #include "base/wire.h"
+#include "isoctl_connect.h"
 
-#define CONNECT_MS 10000
 #define ANSWER_MS  30000              /* the officer may be syncing a large batch */
 #define ANSWER_MAX ((size_t)64 << 20) /* the daemon's own limit is far below */
-#define HOST_MAX   256
 #define FOREVER    (-1)
 
 struct client {
@@ -40,52 +36,14 @@ static int unreachable(const char *where, const char *why)
 	return ISOCTL_UNREACHABLE;
 }
 
-static int wait_for(int fd, short events, int ms)
-{
-	struct pollfd p = {.fd = fd, .events = events};
-	int n = poll(&p, 1, ms);
-
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
-	return n == 0 ? -ETIMEDOUT : 0;
-}
-
-static int wait_tls(const struct client *c, int ms)
-{
-	return wait_for(c->fd, tls_wants(c->tls) == EV_WRITE ? POLLOUT : POLLIN, ms);
-}
-
 /* ---- connecting ---- */
-
-static int connect_to(const struct sockaddr *sa, socklen_t length, int *ret)
-{
-	int error = 0, fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	socklen_t size = sizeof(error);
-
-	if (fd < 0)
-		return -errno;
-	int r = connect(fd, sa, length) < 0 ? -errno : 0;
-	if (r == -EINPROGRESS) {
-		r = wait_for(fd, POLLOUT, CONNECT_MS);
-		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
-			r = -error;
-	}
-	if (r < 0)
-		close(fd);
-	else
-		*ret = fd;
-	return r;
-}
 
 static int connect_local(struct client *c, const char *path)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-
 	c->where = path;
-	if (strlen(path) >= sizeof(sa.sun_path))
+	int r = connect_unix(path, SOCK_STREAM, &c->fd);
+	if (r == -ENAMETOOLONG)
 		return unreachable(path, "the path is too long for a socket");
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	int r = connect_to((const struct sockaddr *)&sa, sizeof(sa), &c->fd);
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return unreachable(path, "isod does not run (or has another socket: see --socket)");
 	return r < 0 ? unreachable(path, strerror(-r)) : 0;
@@ -97,7 +55,7 @@ static int shake_hands(struct client *c, const char *host)
 
 	c->tls = tls_new(c->context, c->fd, host);
 	while ((r = tls_handshake(c->tls)) == -EAGAIN) {
-		r = wait_tls(c, CONNECT_MS);
+		r = connect_wait_tls(c->fd, c->tls, CONNECT_MS);
 		if (r < 0)
 			return unreachable(c->where, strerror(-r));
 	}
@@ -108,29 +66,17 @@ static int connect_remote(struct client *c, const struct isoctl *ctl)
 {
 	const struct tls_settings settings = {
 		.certificate = ctl->cert, .key = ctl->key, .ca = ctl->ca};
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	const char *colon = strrchr(ctl->host, ':');
-	struct str name = {ctl->host, colon ? (size_t)(colon - ctl->host) : 0};
-	struct addrinfo *list, *a;
-	char host[HOST_MAX], error[512];
+	char host[CONNECT_HOST_MAX], error[512];
+	const char *port, *why;
 
 	c->where = ctl->host;
-	if (name.n >= 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
-		name = str_make(name.p + 1, name.n - 2);
-	if (name.n == 0 || name.n >= sizeof(host) || !colon[1])
+	if (!connect_split(ctl->host, host, &port))
 		return unreachable(ctl->host, "this is no HOST:PORT");
-	snprintf(host, sizeof(host), "%.*s", STR_FMT(name));
-	int r = tls_context_new(false, &settings, &c->context, error, sizeof(error));
-	if (r < 0)
+	if (tls_context_new(false, &settings, &c->context, error, sizeof(error)) < 0)
 		return unreachable(ctl->host, error);
-	r = getaddrinfo(host, colon + 1, &hints, &list);
-	if (r)
-		return unreachable(ctl->host, gai_strerror(r));
-	r = -EHOSTUNREACH;
-	for (a = list; a && r < 0; a = a->ai_next)
-		r = connect_to(a->ai_addr, a->ai_addrlen, &c->fd);
-	freeaddrinfo(list);
-	return r < 0 ? unreachable(ctl->host, strerror(-r)) : shake_hands(c, host);
+	if (connect_inet(host, port, SOCK_STREAM, &c->fd, &why) < 0)
+		return unreachable(ctl->host, why);
+	return shake_hands(c, host);
 }
 
 int client_open(const struct isoctl *ctl, struct client **ret)
@@ -183,7 +129,8 @@ static ssize_t move_all(struct client *c, bool out, char *p, size_t n, int ms)
 			continue;
 		if (r != -EAGAIN)
 			return r;
-		r = c->tls ? wait_tls(c, ms) : wait_for(c->fd, out ? POLLOUT : POLLIN, ms);
+		r = c->tls ? connect_wait_tls(c->fd, c->tls, ms)
+		           : connect_wait(c->fd, out ? POLLOUT : POLLIN, ms);
 		if (r < 0)
 			return r;
 	}

@@ -6,30 +6,24 @@
  * client has begun to send: that, too, shows only there. */
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <event2/event.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/net.h"
 #include "base/pbjson.h"
 #include "base/tls.h"
 #include "isoctl.h"
+#include "isoctl_connect.h"
 #include "isoctl_options.h"
 #include "tools_send.pb-c.h"
 
-#define CONNECT_MS 10000
 #define PROGRESS_MS                                                                                \
 	60000 /* a listener that is stalled (full disk, slow officer) may take its time */
 #define OUT_BYTES  65536
@@ -76,88 +70,13 @@ static int fail(struct sender *s, int r, const char *what, const char *reason)
 	return r;
 }
 
-static int wait_for(int fd, short events, int ms)
-{
-	struct pollfd p = {.fd = fd, .events = events};
-	int n = poll(&p, 1, ms);
-
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
-	return n == 0 ? -ETIMEDOUT : 0;
-}
-
-/* ---- connecting ---- */
-
-static int connect_to(struct sender *s, const struct sockaddr *sa, socklen_t length)
-{
-	int error = 0;
-	socklen_t size = sizeof(error);
-	int fd = socket(sa->sa_family, s->transport->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	int r = connect(fd, sa, length) < 0 ? -errno : 0;
-	if (r == -EINPROGRESS) {
-		r = wait_for(fd, POLLOUT, CONNECT_MS);
-		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
-			r = -error;
-	}
-	if (r < 0)
-		close(fd);
-	else
-		s->fd = fd;
-	return r;
-}
-
-static int connect_local(struct sender *s)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	size_t n = strlen(s->address);
-
-	if (n >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sa.sun_path, s->address, n);
-	return connect_to(s, (const struct sockaddr *)&sa, sizeof(sa));
-}
-
-/* HOST:PORT, [IPv6]:PORT. False when there is no port. */
-static bool split_address(const char *address, char host[static HOST_MAX], const char **ret_port)
-{
-	const char *colon = strrchr(address, ':');
-	struct str name = {address, colon ? (size_t)(colon - address) : 0};
-
-	if (!colon || !colon[1])
-		return false;
-	if (name.n >= 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
-		name = str_make(name.p + 1, name.n - 2);
-	if (name.n == 0 || name.n >= HOST_MAX)
-		return false;
-	memcpy(host, name.p, name.n);
-	host[name.n] = '\0';
-	*ret_port = colon + 1;
-	return true;
-}
-
-static int connect_inet(struct sender *s, const char *host, const char *port)
-{
-	const struct addrinfo hints = {.ai_socktype = s->transport->type};
-	struct addrinfo *list, *a;
-	int r = getaddrinfo(host, port, &hints, &list);
-
-	if (r)
-		return fail(s, -EHOSTUNREACH, s->address, gai_strerror(r));
-	r = -EHOSTUNREACH;
-	for (a = list; a && r < 0; a = a->ai_next)
-		r = connect_to(s, a->ai_addr, a->ai_addrlen);
-	freeaddrinfo(list);
-	return r;
-}
-
 /* What TLS waits for after -EAGAIN. */
 static int wait_tls(const struct sender *s)
 {
-	return wait_for(s->fd, tls_wants(s->tls) == EV_WRITE ? POLLOUT : POLLIN, PROGRESS_MS);
+	return connect_wait_tls(s->fd, s->tls, PROGRESS_MS);
 }
+
+/* ---- connecting ---- */
 
 static int begin_tls(struct sender *s, const char *host)
 {
@@ -174,18 +93,18 @@ static int begin_tls(struct sender *s, const char *host)
 
 static int begin(struct sender *s)
 {
-	char host[HOST_MAX] = "";
-	const char *port;
+	char host[CONNECT_HOST_MAX] = "";
+	const char *port, *why = NULL;
 	int r;
 
 	if (s->transport->local)
-		r = connect_local(s);
-	else if (split_address(s->address, host, &port))
-		r = connect_inet(s, host, port);
+		r = connect_unix(s->address, s->transport->type, &s->fd);
+	else if (connect_split(s->address, host, &port))
+		r = connect_inet(host, port, s->transport->type, &s->fd, &why);
 	else
 		return fail(s, -EINVAL, s->address, "that is no HOST:PORT");
 	if (r < 0)
-		return fail(s, r, s->address, strerror(-r));
+		return fail(s, r, s->address, why ? why : strerror(-r));
 	return s->context ? begin_tls(s, host) : 0;
 }
 
@@ -211,7 +130,7 @@ static int flush(struct sender *s)
 			continue;
 		}
 		if (r == -EAGAIN)
-			r = s->tls ? wait_tls(s) : wait_for(s->fd, POLLOUT, PROGRESS_MS);
+			r = s->tls ? wait_tls(s) : connect_wait(s->fd, POLLOUT, PROGRESS_MS);
 		if (r < 0)
 			return write_failed(s, r);
 	}
@@ -230,7 +149,7 @@ static int send_datagram(struct sender *s)
 			return 0;
 		}
 		if (r == -EAGAIN)
-			r = wait_for(s->fd, POLLOUT, PROGRESS_MS);
+			r = connect_wait(s->fd, POLLOUT, PROGRESS_MS);
 		if (r < 0)
 			return fail(s, r, "while sending", strerror(-r));
 	}
@@ -338,7 +257,7 @@ static int end_tcp(struct sender *s)
 		if (n == 0)
 			return 0;
 		if (r == -EAGAIN)
-			r = wait_for(s->fd, POLLIN, PROGRESS_MS);
+			r = connect_wait(s->fd, POLLIN, PROGRESS_MS);
 		if (r < 0)
 			return fail(s, r, "at the end", strerror(-r));
 	}

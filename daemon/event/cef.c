@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 #include "event/decoders.h"
-#include "event/stamp.h"
 
 #define LABELS_MAX 64 /* the format knows 30 custom fields */
 
@@ -44,6 +43,8 @@ static const char *const header_names[] = {
 	"deviceVendor",       "deviceProduct", "deviceVersion",
 	"deviceEventClassId", "name",          "deviceSeverity",
 };
+
+static const char *const time_names[] = {"rt", "end", "start", "deviceReceiptTime"};
 
 static bool is_key_char(char c)
 {
@@ -147,22 +148,6 @@ static void labels(struct event *e, size_t first)
 	}
 }
 
-static void time_of(struct event *e)
-{
-	static const char *const names[] = {"rt", "end", "start", "deviceReceiptTime"};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		struct str v = event_value(e, str_of(names[i]));
-		uint64_t ns = 0;
-		if (v.n && !stamp_epoch(v, &ns))
-			stamp_parse(v, e->received_ns, &ns, NULL);
-		if (ns) {
-			e->time_ns = ns;
-			return;
-		}
-	}
-}
-
 bool cef_decode(struct event *e, struct str body)
 {
 	size_t first = e->count;
@@ -174,22 +159,11 @@ bool cef_decode(struct event *e, struct str body)
 	if (version.n == 0 || !isdigit((unsigned char)version.p[0]))
 		return false;
 	event_put_derived(e, STR("cefVersion"), version, common_type(version));
-	for (size_t i = 0; i < ARRAY_LEN(header_names); i++) {
-		struct str value = common_piped(e, &rest);
-		/* Without an extension some leave out the last bar too. */
-		if (!value.p && i + 1 == ARRAY_LEN(header_names)) {
-			value = rest;
-			rest = STR_NONE;
-		}
-		if (!value.p) {
-			event_rollback(e, first);
-			return false;
-		}
-		event_put_derived(e, str_of(header_names[i]), value, common_type(value));
-	}
+	if (!common_header(e, first, &rest, header_names, ARRAY_LEN(header_names)))
+		return false;
 	extension(e, rest);
 	labels(e, first);
 	common_from_table(e, first, aliases, ARRAY_LEN(aliases));
-	time_of(e);
+	common_time(e, time_names, ARRAY_LEN(time_names));
 	return true;
 }

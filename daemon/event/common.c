@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "event/decoders.h"
+#include "event/stamp.h"
 
 #define NAME_PART_MAX 64 /* longest common name that ends in _ip */
 
@@ -124,6 +125,38 @@ struct str common_piped(struct event *e, struct str *rest)
 		p[out++] = field.p[i];
 	}
 	return str_make(p, out);
+}
+
+bool common_header(struct event *e, size_t first, struct str *rest, const char *const *names,
+                   size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct str value = common_piped(e, rest);
+		if (!value.p && i + 1 == count) {
+			value = *rest;
+			*rest = STR_NONE;
+		}
+		if (!value.p) {
+			event_rollback(e, first);
+			return false;
+		}
+		event_put_derived(e, str_of(names[i]), value, common_type(value));
+	}
+	return true;
+}
+
+void common_time(struct event *e, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct str v = event_value(e, str_of(names[i]));
+		uint64_t ns = 0;
+		if (v.n && !stamp_epoch(v, &ns))
+			stamp_parse(v, e->received_ns, &ns, NULL);
+		if (ns) {
+			e->time_ns = ns;
+			return;
+		}
+	}
 }
 
 struct str common_skip_uptime(struct str s)

@@ -82,6 +82,12 @@ enum value_type common_type(struct str s);
 /* The next field of a CEF or LEEF header: up to an unescaped '|', with \\| and \\\\ undone. STR_NONE, and *rest
  * unchanged, when no '|' comes. */
 struct str common_piped(struct event *e, struct str *rest);
+/* The named fields of such a header, in order; some leave out the bar behind the last. False when there are too few:
+ * then all fields since `first` are taken back. */
+bool common_header(struct event *e, size_t first, struct str *rest, const char *const *names,
+                   size_t count);
+/* The event's own time: that of the first of the named fields that tells one. */
+void common_time(struct event *e, const char *const *names, size_t count);
 /* Without the "[12345.678901] " of the kernel's ring buffer. */
 struct str common_skip_uptime(struct str s);
 /* a + separator + b in the event's arena; STR_NONE at its limit, which is flagged. */

@@ -7,7 +7,6 @@
 
 #include "base/mem.h"
 #include "event/decoders.h"
-#include "event/stamp.h"
 
 static const struct alias aliases[] = {
 	{"src", "src_ip"},       {"srcPort", "src_port"},     {"dst", "dst_ip"},
@@ -18,6 +17,8 @@ static const struct alias aliases[] = {
 
 static const char *const header_names[] = {"deviceVendor", "deviceProduct", "deviceVersion",
                                            "deviceEventClassId"};
+
+static const char *const time_names[] = {"devTime"};
 
 /* The delimiter that a LEEF 2.0 header names; STR_NONE if the field is none. */
 static struct str delimiter_of(struct event *e, struct str s)
@@ -69,17 +70,6 @@ static void attributes(struct event *e, struct str s, struct str delimiter)
 	}
 }
 
-static void time_of(struct event *e)
-{
-	struct str v = event_value(e, STR("devTime"));
-	uint64_t ns = 0;
-
-	if (v.n && !stamp_epoch(v, &ns))
-		stamp_parse(v, e->received_ns, &ns, NULL);
-	if (ns)
-		e->time_ns = ns;
-}
-
 bool leef_decode(struct event *e, struct str body)
 {
 	size_t first = e->count;
@@ -91,18 +81,8 @@ bool leef_decode(struct event *e, struct str body)
 	if (version.n == 0 || !isdigit((unsigned char)version.p[0]))
 		return false;
 	event_put_derived(e, STR("leefVersion"), version, VALUE_STRING);
-	for (size_t i = 0; i < ARRAY_LEN(header_names); i++) {
-		struct str value = common_piped(e, &rest);
-		if (!value.p && i + 1 == ARRAY_LEN(header_names)) {
-			value = rest;
-			rest = STR_NONE;
-		}
-		if (!value.p) {
-			event_rollback(e, first);
-			return false;
-		}
-		event_put_derived(e, str_of(header_names[i]), value, common_type(value));
-	}
+	if (!common_header(e, first, &rest, header_names, ARRAY_LEN(header_names)))
+		return false;
 	if (version.p[0] != '1') {
 		struct str after = rest;
 		struct str named = delimiter_of(e, str_split(&after, '|'));
@@ -113,6 +93,6 @@ bool leef_decode(struct event *e, struct str body)
 	}
 	attributes(e, rest, delimiter);
 	common_from_table(e, first, aliases, ARRAY_LEN(aliases));
-	time_of(e);
+	common_time(e, time_names, ARRAY_LEN(time_names));
 	return true;
 }
