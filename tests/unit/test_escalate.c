@@ -11,12 +11,13 @@
 #include "escalate/escalate.h"
 #include "escalate/plugin_input.h"
 #include "escalate_plugins.h"
+#include "folder.h"
 
 #define SENT_MAX   1200
 #define PATIENCE_S 90 /* for a machine that is very busy */
 
 struct world {
-	char dir[64];
+	char dir[FOLDER_BYTES];
 	struct event_base *base;
 	struct event *tick;
 	struct config config;
@@ -102,8 +103,7 @@ static struct world *prepare(const char *plugin, uint64_t timeout_ns)
 	struct timeval often = {.tv_usec = 10000};
 	char self[4096] = "", path[160];
 
-	snprintf(w->dir, sizeof(w->dir), "/tmp/isod-escalate-XXXXXX");
-	cr_assert(mkdtemp(w->dir));
+	folder_new(w->dir, "escalate");
 	cr_assert_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
 	snprintf(path, sizeof(path), "%s/" PLUGIN_PREFIX "%s", w->dir, plugin);
 	cr_assert_eq(symlink(self, path), 0);
@@ -171,18 +171,6 @@ static void wait_ready(struct world *w)
 	RUN_UNTIL(w, status_of(w).running);
 }
 
-static void remove_folder(const char *dir)
-{
-	char **paths;
-	size_t count;
-
-	cr_assert_eq(path_list(dir, NULL, &paths, &count), 0);
-	for (size_t i = 0; i < count; i++)
-		unlink(paths[i]);
-	path_free_list(paths, count);
-	rmdir(dir);
-}
-
 static void finish(struct world *w)
 {
 	escalate_close(w->e);
@@ -194,7 +182,7 @@ static void finish(struct world *w)
 	cr_assert_eq(errno, ECHILD);
 	event_free(w->tick);
 	event_base_free(w->base);
-	remove_folder(w->dir);
+	folder_remove(w->dir);
 	free(w->plugin.program);
 	free((char *)(uintptr_t)w->plugin.file);
 	free(w->option.value);

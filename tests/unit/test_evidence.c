@@ -7,21 +7,19 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "folder.h"
 #include "log/evidence.h"
 
-static char dir[64];
+static char dir[FOLDER_BYTES];
 
 static void begin(void)
 {
-	strcpy(dir, "/tmp/isod-evidence-XXXXXX");
-	cr_assert(mkdtemp(dir));
+	folder_new(dir, "evidence");
 }
 
 static void end(void)
 {
-	char command[128];
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-	cr_assert_eq(system(command), 0);
+	folder_remove(dir);
 }
 
 TestSuite(evidence, .init = begin, .fini = end);

@@ -7,22 +7,20 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "folder.h"
 #include "log/ledger.h"
 
-static char dir[64], error[512];
+static char dir[FOLDER_BYTES], error[512];
 
 static void begin(void)
 {
 	log_setup(LOG_TO_STDERR, LOG_EMERG, "test_ledger");
-	strcpy(dir, "/tmp/isod-ledger-XXXXXX");
-	cr_assert(mkdtemp(dir));
+	folder_new(dir, "ledger");
 }
 
 static void end(void)
 {
-	char command[128];
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-	cr_assert_eq(system(command), 0);
+	folder_remove(dir);
 }
 
 TestSuite(ledger, .init = begin, .fini = end);

@@ -6,13 +6,13 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "base/path.h"
 #include "base/wire.h"
+#include "folder.h"
 #include "officer/officer.h"
 #include "steps.h"
 
 struct rig {
-	char dir[64];
+	char dir[FOLDER_BYTES];
 	struct event_base *base;
 	struct inbox inbox;
 	struct officer *officer;
@@ -69,22 +69,15 @@ static void rig_close(struct rig *rig)
 
 static void rig_init(struct rig *rig)
 {
-	*rig = (struct rig){.dir = "/tmp/isod-test-officer-XXXXXX"};
-	cr_assert_not_null(mkdtemp(rig->dir));
+	*rig = (struct rig){0};
+	folder_new(rig->dir, "officer");
 	rig_open(rig);
 }
 
 static void rig_remove(struct rig *rig)
 {
-	char **paths;
-	size_t count;
-
 	rig_close(rig);
-	cr_assert_eq(path_list(rig->dir, NULL, &paths, &count), 0);
-	for (size_t i = 0; i < count; i++)
-		unlink(paths[i]);
-	path_free_list(paths, count);
-	rmdir(rig->dir);
+	folder_remove(rig->dir);
 }
 
 static void put_match(struct rig *rig, uint64_t evidence, const char *rule, const char *address)
