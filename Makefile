@@ -104,6 +104,9 @@ $(PLUGINS:%=$(BUILD)/plugins/%): $(BUILD)/plugins/%: $$(call plugin_objects,$$*)
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB) | build/.deps-test
 	$(LINK) -lcriterion -lm
 
+$(BUILD)/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
+	$(LINK)
+
 # ---- tests ----
 
 .PHONY: test unit
@@ -138,6 +141,11 @@ fuzz-%: build/fuzz/fuzz_%
 build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c | build/.deps-lint
 	@$(MAKE) --no-print-directory $(FUZZ_FLAGS) build/fuzz/libisod.a build/fuzz/tests/fuzz/fuzz_$*.o
 	@clang++ -fsanitize=address,undefined,fuzzer -o $@ build/fuzz/tests/fuzz/fuzz_$*.o build/fuzz/libisod.a $(PKG_LIBS) -lpthread
+
+# ---- benchmarks: make bench-NAME ----
+
+bench-%: $(BUILD)/bench/bench_%
+	@$<
 
 # ---- lint ----
 
@@ -192,6 +200,7 @@ help:
 	@echo "make run        a development daemon in the foreground, state and certificates under run/"
 	@echo "make unit       unit tests; make unit-NAME, make scenario-NAME: one"
 	@echo "make fuzz       every fuzzer for FUZZ_SECONDS; make fuzz-NAME: one"
+	@echo "make bench-correlate  speed and memory of correlation"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
 	@echo "make install    DESTDIR=, PREFIX=/usr"

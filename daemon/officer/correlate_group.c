@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 
@@ -14,9 +15,24 @@
 #define SLOTS_MIN   32
 #define ENTRIES_MIN 4
 #define LINE_BYTES  64
+#define HUGE_BYTES  ((size_t)2 << 20)
 
 _Static_assert(sizeof(struct group) <= LINE_BYTES, "a group fills one line of the cache");
 _Static_assert(sizeof(struct entry) == ENTRY_COST, "an entry is charged what it takes");
+
+/* Aligned memory that is not set. What is large is asked for in huge pages: a million groups at random would otherwise
+ * cost a walk through the page table each. */
+static void *table_alloc(size_t size)
+{
+	size_t align = size >= HUGE_BYTES ? HUGE_BYTES : LINE_BYTES;
+	void *p = aligned_alloc(align, size);
+
+	if (!p)
+		abort();
+	if (align == HUGE_BYTES)
+		madvise(p, size, MADV_HUGEPAGE); /* only advice: without it, it works all the same */
+	return p;
+}
 
 /* ---- chunks ---- */
 
@@ -47,12 +63,9 @@ static uint32_t take_id(struct groups *t)
 	}
 	id = t->made++;
 	unsigned chunk = chunk_of(id, &at);
-	if (at == 0) {
-		t->chunks[chunk] = aligned_alloc(LINE_BYTES, ((size_t)FIRST_CHUNK << chunk) *
-		                                                     sizeof(struct group));
-		if (!t->chunks[chunk])
-			abort();
-	}
+	if (at == 0)
+		t->chunks[chunk] =
+			table_alloc(((size_t)FIRST_CHUNK << chunk) * sizeof(struct group));
 	return id;
 }
 
@@ -133,7 +146,7 @@ static void slots_reserve(struct groups *t)
 	if (t->slot_count)
 		want *= 2;
 	free(t->slots);
-	t->slots = xmalloc(want * sizeof(*t->slots));
+	t->slots = table_alloc(want * sizeof(*t->slots));
 	memset(t->slots, 0xff, want * sizeof(*t->slots)); /* GROUP_NONE */
 	t->slot_count = want;
 	for (uint32_t id = t->oldest; id != GROUP_NONE; id = groups_at(t, id)->newer)
@@ -179,6 +192,14 @@ void groups_touch(struct groups *t, uint32_t id)
 
 	if (t->newest == id)
 		return;
+	/* All that is far away is fetched at once: its neighbours, and both ends of the window that is looked at next. */
+	if (g->older != GROUP_NONE)
+		__builtin_prefetch(groups_at(t, g->older), 1);
+	__builtin_prefetch(groups_at(t, g->newer), 1);
+	if (g->cap) {
+		__builtin_prefetch(g->many + g->head);
+		__builtin_prefetch(g->many + g->head + g->count, 1);
+	}
 	unlink_group(t, g);
 	link_newest(t, g, id);
 }

@@ -40,7 +40,7 @@ static int to_milli(struct str text, int64_t *ret)
 		return -ERANGE;
 	memset(digits, '0', sizeof(digits));
 	memcpy(digits, whole.p, whole.n);
-	if (rest.n)
+	if (rest.p)
 		memcpy(digits + whole.n, rest.p, rest.n);
 	int r = str_to_u64(str_make(digits, whole.n + MILLI_DIGITS), &n);
 	if (r < 0)
