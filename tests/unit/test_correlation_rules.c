@@ -195,6 +195,149 @@ Test(correlation_rules, timespans)
 	}
 }
 
+#define COR(inner) "title: c\ncorrelation: {timespan: 1h, " inner "}\n"
+
+static const Isod__V1__Correlation *load_one(const char *text, struct ruleset **ret)
+{
+	char *all = xasprintf("%s%s", RULES, text);
+
+	*ret = load_good(all);
+	free(all);
+	cr_assert_eq((*ret)->correlation_count, 1, "%s", text);
+	return (*ret)->correlations[0];
+}
+
+Test(correlation_rules, types_of_numbers)
+{
+	static const struct {
+		const char *text;
+		Isod__V1__CorrelationType type;
+		int64_t milli;
+		uint64_t percentile;
+	} cases[] = {
+		{COR("type: value_sum, rules: fail, condition: {field: n, gt: 1000000}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_SUM, 1000000000, 0},
+		{COR("type: value_avg, rules: fail, condition: {field: n, gte: -0.5}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_AVG, -500, 0},
+		{COR("type: value_min, rules: fail, condition: {field: n, lt: 12.345}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MIN, 12345, 0},
+		{COR("type: value_max, rules: fail, condition: {field: n, neq: 0}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MAX, 0, 0},
+		{COR("type: value_median, rules: fail, condition: {field: n, eq: "
+	             "9223372036854775.807}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MEDIAN, INT64_MAX, 0},
+		{COR("type: value_percentile, rules: fail, condition: {field: n, percentile: 99.9, "
+	             "gte: 5}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_PERCENTILE, 5000, 99900},
+		/* the specification's example */
+		{COR("type: value_percentile, rules: fail, condition: {field: image, lte: 1}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_SHARE, 1000, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct ruleset *set;
+		const Isod__V1__Correlation *c = load_one(cases[i].text, &set);
+		cr_expect_eq(c->type, cases[i].type, "%s", cases[i].text);
+		cr_assert_eq(c->n_bounds, 1);
+		cr_expect_eq(c->bounds[0]->value_milli, cases[i].milli, "%s", cases[i].text);
+		cr_expect_eq(c->percentile_milli, cases[i].percentile);
+		cr_expect_gt(strlen(c->value_field), 0);
+		cr_expect_eq(set->rules[0].group_field_count, 1, "the rule carries the field");
+		ruleset_free(set);
+	}
+}
+
+Test(correlation_rules, values_of_several_fields)
+{
+	struct ruleset *set;
+	const Isod__V1__Correlation *c = load_one(
+		COR("type: value_count, rules: fail, condition: {field: [user, domain], gte: 3}"),
+		&set);
+
+	cr_assert_eq(c->n_value_fields, 2);
+	cr_expect_str_eq(c->value_fields[1], "domain");
+	cr_expect_str_eq(c->value_field, "");
+	cr_expect(has_field(&set->rules[0], "user") && has_field(&set->rules[0], "domain"));
+	ruleset_free(set);
+}
+
+/* The steps as text: a letter for each rule, - below `not`; ! & | and numbers for what takes parts. */
+static void expect_steps(const Isod__V1__Correlation *c, const char *expected)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	for (size_t i = 0; i < c->n_condition; i++) {
+		const Isod__V1__ConditionStep *s = c->condition[i];
+		if (s->operator_ == ISOD__V1__CONDITION_OPERATOR__CONDITION_RULE)
+			buf_printf(&text, "%s%c ", s->negated ? "-" : "", 'a' + (int)s->rule);
+		else if (s->operator_ == ISOD__V1__CONDITION_OPERATOR__CONDITION_AT_LEAST)
+			buf_printf(&text, "%u of %u ", s->need, s->count);
+		else
+			buf_printf(&text, "%c%u ", " .!&|"[s->operator_], s -> count);
+	}
+	cr_expect_str_eq(buf_cstr(&text), expected);
+	buf_release(&text);
+}
+
+Test(correlation_rules, conditions_in_words)
+{
+	static const struct {
+		const char *text, *steps;
+	} cases[] = {
+		{COR("type: temporal, rules: [fail, login], condition: fail AND login"), "a b &2 "},
+		{COR("type: temporal, rules: [fail, login], condition: fail and not login"),
+	         "a -b !1 &2 "},
+		{COR("type: temporal_ordered, rules: [fail, login], condition: not (not fail or "
+	             "login) "
+	             "or fail and login"),
+	         "a !1 -b |2 !1 a b &2 |2 "},
+		{COR("type: temporal, rules: [fail, login], condition: all of them"), "a b &2 "},
+		{COR("type: temporal, rules: [fail, login], condition: 1 of them"), "a b |2 "},
+		{COR("type: temporal, rules: [" ID_A ", " ID_B "], condition: fail and login"),
+	         "a b &2 "},
+		/* without `rules`: those that the condition names */
+		{COR("type: temporal, condition: login and fail"), "a b &2 "},
+		{COR("type: temporal, rules: [fail, login], condition: fail"), "a "},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct ruleset *set;
+		expect_steps(load_one(cases[i].text, &set), cases[i].steps);
+		ruleset_free(set);
+	}
+	struct ruleset *set;
+	const Isod__V1__Correlation *c = load_one(cases[6].text, &set);
+	cr_assert_eq(c->n_rules, 2);
+	cr_expect_str_eq(c->rules[0], ID_B);
+	cr_expect(set->rules[0].silent && set->rules[1].silent);
+	ruleset_free(set);
+}
+
+Test(correlation_rules, settings_of_isod)
+{
+	struct ruleset *set;
+	const Isod__V1__Correlation *c =
+		load_one(COR("type: event_count, rules: fail, condition: {gte: 2}, "
+	                     "isod: {session: 10m, suppress: 1d, lateness: 500ms}"),
+	                 &set);
+
+	cr_expect_eq(c->session_gap_ns, UINT64_C(600000000000));
+	cr_expect_eq(c->suppress_ns, UINT64_C(86400000000000));
+	cr_expect_eq(c->lateness_ns, UINT64_C(500000000));
+	ruleset_free(set);
+	c = load_one(COR("rules: [fail, login], group-by: [host], isod: {type: absence}"), &set);
+	cr_expect_eq(c->type, ISOD__V1__CORRELATION_TYPE__CORRELATION_ABSENCE);
+	ruleset_free(set);
+	c = load_one(COR("rules: fail, group-by: [user], condition: {field: host}, "
+	                 "isod: {type: first_seen, learning: 7d}"),
+	             &set);
+	cr_expect_eq(c->type, ISOD__V1__CORRELATION_TYPE__CORRELATION_FIRST_SEEN);
+	cr_expect_str_eq(c->value_field, "host");
+	cr_expect_eq(c->learning_ns, UINT64_C(604800000000000));
+	ruleset_free(set);
+}
+
 /* RULES take 12 lines; what is checked stands behind them. */
 static void refused(const char *correlation, int line, int column, const char *part)
 {
@@ -260,6 +403,84 @@ Test(correlation_rules, errors_have_their_place)
 	refused("title: c\ncorrelation: nope\n", 2, 14, "must be a map");
 	refused("title: c\ncorrelation:\n  type: temporal\n  rules: fail\n", 3, 3,
 	        "needs `timespan`");
+}
+
+Test(correlation_rules, errors_in_numbers_words_and_settings)
+{
+	refused(C("value_sum", "  rules: fail\n  condition: {gte: 2}\n"), 6, 14,
+	        "needs the `field`");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: [a, b], gte: 2}\n"), 6, 22,
+	        "takes 1 `field` at most");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1.2345}\n"), 6, 30,
+	        "at most 3 decimal places");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1e3}\n"), 6, 30,
+	        "is a number");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 9223372036854776}\n"),
+	        6, 30, "too large");
+	refused(C("value_avg", "  rules: fail\n  condition: {field: a, gt: 1.5, lt: 1.501}\n"), 6,
+	        14, "no number can");
+	refused(C("value_avg", "  rules: fail\n  condition: {field: a, gt: 1, percentile: 5}\n"), 6,
+	        44, "has no `percentile`");
+	refused(C("value_percentile",
+	          "  rules: fail\n  condition: {field: a, gt: 1, percentile: 0}\n"),
+	        6, 44, "above 0 and up to 100");
+	refused(C("event_count", "  rules: fail\n  condition: {gte: 1000001}\n"), 6, 20,
+	        "counts at most to 1000000");
+	refused(C("value_count", "  rules: fail\n  condition: {field: a, gt: 10001}\n"), 6, 29,
+	        "counts at most to 10000");
+	refused(C("event_count", "  rules: fail\n  condition: fail\n"), 6, 14, "is a map");
+
+	refused(C("temporal", "  rules: [fail, login]\n  condition: fail and\n"), 6, 22,
+	        "ends where");
+	refused(C("temporal", "  rules: [fail, login]\n  condition: fail and (login\n"), 6, 23,
+	        "never closed");
+	refused(C("temporal", "  rules: [fail]\n  condition: fail and login\n"), 6, 14,
+	        "names `login`, which `rules` does not list");
+	refused(C("temporal", "  rules: [fail]\n  condition: fail and lgoin\n"), 6, 14,
+	        "names `lgoin`, which `rules` does not list");
+	refused(C("temporal", "  condition: fail and lgoin\n"), 5, 14, "did you mean `login`");
+	refused(C("temporal", "  rules: [fail, login]\n  condition: not fail\n"), 6, 14,
+	        "holds when nothing has happened");
+	refused(C("temporal", "  rules: [fail, login]\n  condition: fail and not fail\n"), 6, 14,
+	        "no combination");
+
+	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {supress: 1h}\n"),
+	        7, 10, "did you mean `suppress`");
+	refused(C("event_count",
+	          "  rules: fail\n  condition: {gte: 2}\n  isod: {suppress: soon}\n"),
+	        7, 20, "is a duration");
+	refused(C("event_count",
+	          "  rules: fail\n  condition: {gte: 2}\n  isod: {suppress: 101y}\n"),
+	        7, 20, "is a duration");
+	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {session: 2m}\n"),
+	        7, 19, "longer than the `timespan`");
+	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {learning: 2m}\n"),
+	        7, 20, "only first_seen learns");
+	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {type: absence}\n"),
+	        7, 16, "instead of `type`");
+	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: 5\n"), 7, 9,
+	        "must be a map");
+	refused(C("absence", "  rules: fail\n"), 3, 9, "write `isod: {type: absence}`");
+	refused("title: c\ncorrelation:\n  timespan: 1m\n  rules: fail\n  isod: {type: absense}\n",
+	        5, 16, "did you mean `absence`");
+	refused("title: c\ncorrelation:\n  timespan: 1m\n  rules: fail\n  isod: {type: temporal}\n",
+	        5, 16, "is Sigma's");
+	refused("title: c\ncorrelation:\n  timespan: 1m\n  rules: fail\n  condition: {gte: 1}\n"
+	        "  isod: {type: absence}\n",
+	        5, 14, "has no condition");
+	refused("title: c\ncorrelation:\n  timespan: 1m\n  rules: fail\n  isod: {type: "
+	        "first_seen}\n",
+	        3, 3, "needs `condition`");
+	refused("title: c\ncorrelation:\n  timespan: 1m\n  rules: fail\n  condition: {field: a, "
+	        "gte: 1}\n"
+	        "  isod: {type: first_seen}\n",
+	        5, 14, "compares with nothing");
+	refused("title: c\ncorrelation:\n  timespan: 1m\n  rules: fail\n  isod: {type: absence, "
+	        "session: 1s}\n",
+	        5, 34, "knows no sessions");
+	refused("title: c\ncorrelation:\n  timespan: 101y\n  rules: fail\n  isod: {type: "
+	        "absence}\n",
+	        3, 13, "hundred years");
 }
 
 Test(correlation_rules, circles_and_references_to_itself)
