@@ -281,6 +281,11 @@ int correlation_read_extension(struct loader *l, const struct yaml_node *map,
 			l, yaml_get(node, "session"),
 			"a gap that is longer than the `timespan`, which is the longest "
 			"a session can be");
+	for (size_t i = 0; m->session_gap_ns && d->type->counts && i < m->n_bounds; i++)
+		if (m->bounds[i]->value > CORRELATION_VALUES_MAX)
+			return loader_error(l, yaml_get(node, "session"),
+			                    "a session counts at most to %d",
+			                    CORRELATION_VALUES_MAX);
 	if (m->learning_ns && m->type != TYPE(FIRST_SEEN))
 		return loader_error(l, yaml_get(node, "learning"), "only first_seen learns");
 	return 0;

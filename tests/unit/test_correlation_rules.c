@@ -454,6 +454,9 @@ Test(correlation_rules, errors_in_numbers_words_and_settings)
 	        7, 20, "is a duration");
 	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {session: 2m}\n"),
 	        7, 19, "longer than the `timespan`");
+	refused(C("event_count",
+	          "  rules: fail\n  condition: {gte: 10001}\n  isod: {session: 1m}\n"),
+	        7, 19, "a session counts at most to 10000");
 	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {learning: 2m}\n"),
 	        7, 20, "only first_seen learns");
 	refused(C("event_count", "  rules: fail\n  condition: {gte: 2}\n  isod: {type: absence}\n"),
