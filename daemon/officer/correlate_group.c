@@ -30,7 +30,8 @@ static void *table_alloc(size_t size)
 	if (!p)
 		abort();
 	if (align == HUGE_BYTES)
-		madvise(p, size, MADV_HUGEPAGE); /* only advice: without it, it works all the same */
+		madvise(p, size,
+		        MADV_HUGEPAGE); /* only advice: without it, it works all the same */
 	return p;
 }
 
