@@ -14,9 +14,14 @@ int rules_usage(const char *verb)
 }
 
 const struct isoctl_command isoctl_rules_commands[] = {
-	{"rules", "check", "[--placeholders FILE] PATH…",
+	{"rules", "check",
+         "[--strict] [--deny-warnings] [--logsources FILE] [--placeholders FILE] PATH…",
          "tells what is wrong with Sigma rules (files or folders), then the totals; status 1 on "
-         "errors",
+         "errors. Warnings are what makes no sense: dead filters, conditions that never hold, the "
+         "same "
+         "detection twice; with --logsources also sources that the table does not know; with "
+         "--strict also "
+         "what SigmaHQ does not do. --deny-warnings: status 1 on warnings",
          rules_check},
 	{"rules", "match", "--rules PATH… --events FILE|- [--naive] [--cache DIR] " STAGE_USAGE,
          "which rules hold for each line of FILE; rules with errors are told on stderr, left out, "

@@ -40,11 +40,15 @@ static void print_totals(const struct isoctl *ctl, const struct ruleset *set,
 
 int rules_check(const struct isoctl *ctl, int argc, char **argv)
 {
-	const char *placeholders = NULL;
-	const struct isoctl_option options[] = {{.name = "--placeholders", .text = &placeholders},
+	const char *placeholders = NULL, *logsources = NULL;
+	bool strict = false, deny = false;
+	const struct isoctl_option options[] = {{.name = "--strict", .flag = &strict},
+	                                        {.name = "--deny-warnings", .flag = &deny},
+	                                        {.name = "--logsources", .text = &logsources},
+	                                        {.name = "--placeholders", .text = &placeholders},
 	                                        {0}};
-	struct ruleset_options o = {0};
 	struct placeholders *p = NULL;
+	struct logsources *sources = NULL;
 	struct ruleset *set = NULL;
 	struct diags diags;
 
@@ -55,16 +59,23 @@ int rules_check(const struct isoctl *ctl, int argc, char **argv)
 	diags_init(&diags);
 	if (placeholders)
 		placeholders_load(placeholders, &diags, &p);
-	o.placeholders = p;
+	if (logsources)
+		logsources_load(logsources, &diags, &sources);
+	const struct ruleset_options o = {.logsources = sources,
+	                                  .placeholders = p,
+	                                  .lint = LINT_RULES | (strict ? LINT_CONVENTIONS : 0)};
+	size_t before = diags.count;
 	ruleset_load_with((const char *const *)argv, (size_t)argc, &o, &diags, &set);
+	diags_sort(&diags, before);
 	if (ctl->json)
 		for (size_t i = 0; i < diags.count; i++)
 			print_problem(&diags.items[i]);
 	else
 		rules_print_problems(stdout, &diags, true);
 	print_totals(ctl, set, &diags);
-	int r = diags.errors || !rules_finish_output();
+	int r = diags.errors || (deny && diags.warnings) || !rules_finish_output();
 	ruleset_free(set);
+	logsources_free(sources);
 	placeholders_free(p);
 	diags_release(&diags);
 	return r;

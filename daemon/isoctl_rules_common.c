@@ -81,7 +81,8 @@ int stages_load(struct stages *s, const struct stage_files *files, char **paths,
 	r = load_conf(s, files, diags);
 	if (r < 0)
 		return r;
-	const struct ruleset_options o = {s->logsources, s->placeholders};
+	const struct ruleset_options o = {.logsources = s->logsources,
+	                                  .placeholders = s->placeholders};
 	r = ruleset_load_with((const char *const *)paths, (size_t)count, &o, diags, &s->rules);
 	if (r < 0)
 		return r;

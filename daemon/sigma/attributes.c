@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "base/pbjson.h"
-#include "sigma/loader.h"
+#include "sigma/lint.h"
 
 #define TITLE_MAX 256 /* characters, the specification's */
 #define SELECTIONS_MAX                                                                             \
@@ -102,7 +102,7 @@ const struct yaml_node *loader_require(struct loader *l, const struct yaml_node 
 
 /* ---- title, id, name ---- */
 
-static bool is_uuid(struct str s)
+bool attributes_is_uuid(struct str s)
 {
 	if (s.n != 36)
 		return false;
@@ -133,7 +133,7 @@ static int read_names(struct loader *l, const struct yaml_node *doc, struct attr
 		loader_warn(l, title, "the title is longer than %d characters", TITLE_MAX);
 	if (id && take_text(l, id, "`id`", &ret->id) < 0)
 		r = -EINVAL;
-	if (ret->id.p && !is_uuid(ret->id))
+	if (ret->id.p && !attributes_is_uuid(ret->id))
 		loader_warn(l, id, "the id `%.*s` is no UUID", SHOWN(ret->id));
 	if (name && take_text(l, name, "`name`", &ret->name) < 0)
 		r = -EINVAL;
@@ -318,6 +318,8 @@ const struct condition *detection_read(struct loader *l, const struct yaml_node 
 		if (!s[i].used)
 			diag_add(l->diags, DIAG_WARNING, l->file, s[i].line, s[i].column,
 			         "no condition uses the selection `%.*s`", SHOWN(s[i].name));
+	if (good && ret && l->linter)
+		lint_condition(l, condition, s, count, ret);
 	return good ? ret : NULL;
 }
 

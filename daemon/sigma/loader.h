@@ -92,6 +92,7 @@ struct loader {
 	size_t correlation_count, correlation_cap;
 	struct draft_filter **filters;
 	size_t filter_count, filter_cap;
+	struct linter *linter; /* sigma/lint.h; NULL: nobody asked */
 };
 
 /* Adds an error in the file at hand; returns -EINVAL. */
@@ -114,6 +115,8 @@ const struct yaml_node *loader_require(struct loader *l, const struct yaml_node 
 
 /* title, id, name, status, level, tags, fields, generate. -EINVAL with errors; *ret is filled as far as it goes. */
 int attributes_read(struct loader *l, const struct yaml_node *doc, struct attributes *ret);
+
+bool attributes_is_uuid(struct str s);
 
 /* product, category, service. 0 or -EINVAL with errors. */
 int logsource_read(struct loader *l, const struct yaml_node *doc, struct str *ret_product,

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/path.h"
-#include "sigma/loader.h"
+#include "sigma/lint.h"
 
 /* ---- one document ---- */
 
@@ -42,6 +42,8 @@ static void read_rule(struct loader *l, const struct yaml_node *doc)
 	if (l->options->logsources)
 		rule.unmapped = logsources_resolve(l->options->logsources, rule.product,
 		                                   rule.category, rule.service, &rule.sources) == 0;
+	if (l->linter)
+		lint_rule(l, doc, &rule);
 	xgrow(&l->rules, &l->rule_cap, l->rule_count + 1, sizeof(*l->rules));
 	l->rules[l->rule_count++] = rule;
 }
@@ -49,10 +51,11 @@ static void read_rule(struct loader *l, const struct yaml_node *doc)
 static const struct {
 	const char *key;
 	void (*read)(struct loader *l, const struct yaml_node *doc);
+	enum document_kind kind;
 } kinds[] = {
-	{"detection", read_rule},
-	{"correlation", correlation_read},
-	{"filter", filter_read},
+	{"detection", read_rule, DOCUMENT_RULE},
+	{"correlation", correlation_read, DOCUMENT_CORRELATION},
+	{"filter", filter_read, DOCUMENT_FILTER},
 };
 
 static void no_kind(struct loader *l, const struct yaml_node *doc)
@@ -87,6 +90,7 @@ static void no_kind(struct loader *l, const struct yaml_node *doc)
 static void read_document(struct loader *l, const struct yaml_node *doc)
 {
 	void (*read)(struct loader *, const struct yaml_node *) = NULL;
+	enum document_kind kind = DOCUMENT_RULE;
 
 	if (doc->kind == YAML_NULL)
 		return;
@@ -104,11 +108,15 @@ static void read_document(struct loader *l, const struct yaml_node *doc)
 			return;
 		}
 		read = kinds[i].read;
+		kind = kinds[i].kind;
 	}
-	if (read)
-		read(l, doc);
-	else
+	if (!read) {
 		no_kind(l, doc);
+		return;
+	}
+	read(l, doc);
+	if (l->linter)
+		lint_document(l, doc, kind);
 }
 
 /* ---- files ---- */
@@ -167,6 +175,8 @@ static void loader_init(struct loader *l, const struct ruleset_options *options,
 	arena_init(&l->scratch, 0);
 	map_init(&l->ids);
 	map_init(&l->names);
+	if (options->lint)
+		l->linter = linter_new();
 	l->set->routed = options->logsources != NULL;
 	l->selections = (struct selection_context){
 		.arena = &l->set->arena,
@@ -184,6 +194,7 @@ static void loader_release(struct loader *l)
 	free(l->rules);
 	free(l->correlations);
 	free(l->filters);
+	linter_free(l->linter);
 	arena_release(&l->scratch);
 }
 

@@ -48,9 +48,17 @@ struct ruleset {
 	struct map *index; /* id in lower case → rule */
 };
 
+enum lint_flag {
+	LINT_RULES =
+		1
+		<< 0, /* warn of what makes no sense: dead filters, conditions that never hold … */
+	LINT_CONVENTIONS = 1 << 1, /* and of what SigmaHQ does not do */
+};
+
 struct ruleset_options {
 	const struct logsources *logsources;     /* NULL: every rule is tried on every event */
 	const struct placeholders *placeholders; /* for `expand`; NULL: none are known */
+	unsigned lint;                           /* enum lint_flag */
 };
 
 #define CORRELATION_CHAIN_MAX 8 /* correlations of correlations */

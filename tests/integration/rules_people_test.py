@@ -1,5 +1,5 @@
 """isoctl rules for the people who write rules, without a daemon, on small data of its own with results worked out by
-hand: explain says which selection held, which value, and why not; test runs the tests beside rules and those of
+hand: check finds what makes no sense, and conventions when asked; explain says which selection held, which value, and why not; test runs the tests beside rules and those of
 correlations, and writes JUnit's XML; coverage counts techniques by tactic, knows which log sources report, and writes a
 layer; backtest runs rules over the evidence of an isod that is running, and past a damaged place of it."""
 import json
@@ -80,6 +80,59 @@ EVENTS = [process(Image="C:\\Windows\\PowerShell.exe", CommandLine="x /ENC abc",
           process(Image="C:\\Windows\\pwsh.exe", CommandLine="x -enc abc", User="system"),
           ssh(1),
           json.dumps({"image": "C:\\pwsh.exe", "CommandLine": "\u001b[31m -enc "})]
+
+
+# --- check ---
+
+SENSELESS = """title: dead filter
+logsource: {product: windows, category: process_creation}
+date: 2026-13-01
+detection:
+  selection:
+    Image|endswith: '\\cmd.exe'
+  filter_a:
+    Image|endswith: '\\powershell.exe'
+  unused:
+    Image: x
+  condition: selection and not 1 of filter_*
+---
+title: Never
+logsource: {product: martian}
+detection:
+  a: {EventID: 1}
+  b: {EventID: 2}
+  condition: a and b
+---
+title: Again
+logsource: {product: martian}
+detection:
+  y: {EventID: 2}
+  x: {EventID: 1}
+  condition: x and y
+"""
+
+
+def checks(folder):
+    path = write(folder, "check/senseless.yml", SENSELESS)
+    expected = [("3:7", "`date` is a date"), ("7:3", "`filter_a` excludes nothing"), ("9:3", "no condition uses"),
+                ("18:14", "can never hold"), ("23:3", "the detection of `Never`"), ("25:14", "can never hold")]
+
+    def run(*arguments):
+        status, out, _ = isoctl("rules", "check", *arguments, path)
+        return status, out, [tuple(line[len(path) + 1:].split(": warning: ", 1)) for line in out.splitlines()[:-1]]
+
+    status, out, found = run()
+    check(status == 0 and len(found) == len(expected), out)
+    check(all(place == where and text in what for (place, text), (where, what) in zip(expected, found)), out)
+    check(out.splitlines()[-1].endswith("0 errors, 6 warnings"), out)
+    check(run("--deny-warnings")[0] == 1, "warnings that are denied")
+    status, out, found = run("--strict")
+    check(status == 0 and len(found) > 20 and any("1:8" == w and "title case: `dead`" in t for w, t in found), out)
+    check(any("1:1" == w and "no `level`" in t for w, t in found), out)
+    _, out, found = run("--logsources", os.path.join(TOP, "conf", "logsources.yaml"))
+    check([w for w, t in found if "log-source table" in t] == ["14:12", "21:12"], out)
+    status, out, _ = isoctl("--json", "rules", "check", path)
+    check([o.get("severity") for o in objects(out)] == ["warning"] * 6 + [None], out)
 
 
 # --- explain ---
@@ -340,6 +393,7 @@ def backtest(folder):
 
 def scenario():
     with tempfile.TemporaryDirectory(prefix="isod-test-") as folder:
+        checks(folder)
         explains(folder)
         tests(folder)
         coverage(folder)
