@@ -27,6 +27,7 @@
 #include "ingest/ingest.h"
 #include "officer/officer.h"
 #include "reload.h"
+#include "sigma/compile.h"
 #include "sigma/content.h"
 #include "sigma/rules.h"
 #include "view/view.h"
@@ -267,6 +268,20 @@ static void on_parked(void *arg)
 	reload_parked(d->reload);
 }
 
+static void on_compiled(void *arg)
+{
+	struct isod *d = arg;
+	struct compiled_facts facts;
+	const struct compiled *compiled = atomic_load(&d->content->compiled);
+
+	if (!compiled)
+		return; /* given up for a reload */
+	compiled_facts(compiled, &facts);
+	log_notice("%zu rules compiled%s: %zu predicates, %zu patterns", facts.rules,
+	           facts.cached ? " from the cache" : "", facts.predicates, facts.patterns);
+	ingest_refresh(d->ingest);
+}
+
 static int on_install(void *arg, struct content *content)
 {
 	struct isod *d = arg;
@@ -337,6 +352,7 @@ static void open_reload(struct isod *d)
 	                                 .base = d->base,
 	                                 .park = on_park,
 	                                 .install = on_install,
+	                                 .compiled = on_compiled,
 	                                 .done = on_reloaded,
 	                                 .arg = d};
 	d->reload = reload_new(&o);
@@ -378,6 +394,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	status->started_ns = d->started_ns;
 	status->rules = d->content->parts.rules->count;
 	status->correlations = d->content->parts.rules->correlation_count;
+	status->rules_compiled = atomic_load(&d->content->compiled) != NULL;
 	status->rules_loaded_ns = d->content->loaded_ns;
 	pb_set_text(&status->rules_error, d->rules_error ? d->rules_error : "");
 	status->view_connected = view_connected(d->view);
@@ -531,6 +548,7 @@ static int start_officer(struct isod *d)
 	officer_start(d->officer, &started, &settings);
 	free(routes);
 	free(assets);
+	reload_compile(d->reload, d->content);
 	return ingest_start(d->ingest);
 }
 

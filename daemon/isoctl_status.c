@@ -21,8 +21,9 @@ static void print_summary(const Isod__V1__Status *s)
 	           query_enum(&isod__v1__role__descriptor, (int)s->your_role, word));
 	if (s->api_address[0])
 		table_line("API over TLS", "%s", s->api_address);
-	table_line("rules", "%" PRIu64 ", and %" PRIu64 " correlations, loaded %s ago", s->rules,
-	           s->correlations, table_age(s->rules_loaded_ns, age));
+	table_line("rules", "%" PRIu64 ", and %" PRIu64 " correlations, loaded %s ago%s", s->rules,
+	           s->correlations, table_age(s->rules_loaded_ns, age),
+	           s->rules_compiled ? "" : "; being compiled");
 	if (s->rules_error[0])
 		table_line("newer rules", "REFUSED: %s", s->rules_error);
 	table_line("events", "%" PRIu64 ", %" PRIu64 " matches", s->events, s->matches);

@@ -3,6 +3,9 @@
  *   asked ─▶ LOADING (thread) ─▶ PARKING (workers) ─▶ install ─▶ done
  *                 └── something is wrong: the old content stays ─▶ done
  *
+ * At start it is otherwise: the content is loaded before anything runs and compiled while the workers already detect
+ * with it, without the compiled form; that changes no match, so they take it up when it is there, each when it likes.
+ *
  * The order of things is what makes a swap exact. Each worker parks between two events, after it has tallied and
  * published all that it found with the old rules. When the last one has parked, everything the old rules found is in
  * the inbox and nothing of the new ones is; install takes the inbox empty, writes the new settings behind that, and
@@ -17,14 +20,17 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/pb.h"
 #include "base/utf8.h"
+#include "sigma/compile.h"
 #include "sigma/content.h"
 #include "sigma/rules.h"
 
@@ -33,7 +39,12 @@
 #define CONFIG_BYTES_MAX  ((size_t)16 << 20)
 #define INSTALL_AGAIN_SEC 1
 
-enum step { STEP_IDLE, STEP_LOADING, STEP_PARKING };
+enum step {
+	STEP_IDLE,
+	STEP_COMPILING, /* the content of the start; given up when a reload is asked for */
+	STEP_LOADING,
+	STEP_PARKING,
+};
 
 struct reload {
 	struct reload_options o;
@@ -42,6 +53,8 @@ struct reload {
 	uint64_t begin_mono;
 	struct event *loaded, *parked, *again;
 	uint8_t config_digest[SHA256_BYTES]; /* of the configuration that runs */
+	char *cache;                         /* folder of compiled patterns */
+	atomic_bool stop;                    /* the thread shall end soon */
 	pthread_t thread;
 	/* The thread's, until it is joined: */
 	struct content *content; /* NULL: refused */
@@ -131,6 +144,29 @@ static Isod__V1__RulesReloaded *outcome_of(const struct content *c, const struct
 	return o;
 }
 
+/* A set that was told to stop compiling works all the same, slower. */
+static void compile(struct reload *r, struct diags *diags)
+{
+	const struct compile_options o = {.cache_dir = r->cache, .stop = &r->stop};
+
+	(void)content_compile(r->content, &o, diags);
+}
+
+static void *compile_first(void *arg)
+{
+	struct reload *r = arg;
+	struct diags diags;
+	char line[1024];
+
+	diags_init(&diags);
+	compile(r, &diags);
+	for (size_t i = 0; i < diags.count; i++)
+		log_info("%s", diag_format(&diags.items[i], line, sizeof(line)));
+	diags_release(&diags);
+	event_active(r->loaded, 0, 0);
+	return NULL;
+}
+
 static void *load(void *arg)
 {
 	struct reload *r = arg;
@@ -140,6 +176,8 @@ static void *load(void *arg)
 	diags_init(&diags);
 	if (reload_content(r->o.config, &diags, &r->content) < 0)
 		r->content = NULL;
+	else
+		compile(r, &diags);
 	r->outcome = outcome_of(r->content, &diags);
 	diags_release(&diags);
 	digest_config(r->o.config, digest);
@@ -150,16 +188,20 @@ static void *load(void *arg)
 
 /* ---- steps ---- */
 
-static int start_thread(struct reload *r)
+static void start_thread(struct reload *r, void *(*work)(void *))
 {
 	sigset_t all, before;
 
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int e = pthread_create(&r->thread, NULL, load, r);
+	int e = pthread_create(&r->thread, NULL, work, r);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -e;
+	if (e == 0)
+		return;
+	/* No thread to be had: the loop waits this once. */
+	r->thread = pthread_self();
+	work(r);
 }
 
 static void begin(struct reload *r)
@@ -167,11 +209,16 @@ static void begin(struct reload *r)
 	r->begun = r->asked;
 	r->begin_mono = clock_mono();
 	r->step = STEP_LOADING;
-	if (start_thread(r) == 0)
-		return;
-	/* No thread to be had: the loop waits this once. */
-	r->thread = pthread_self();
-	load(r);
+	atomic_store(&r->stop, false);
+	start_thread(r, load);
+}
+
+/* Nothing to do but what was asked for meanwhile. */
+static void rest(struct reload *r)
+{
+	r->step = STEP_IDLE;
+	if (r->asked > r->begun)
+		begin(r);
 }
 
 static void finish(struct reload *r)
@@ -182,11 +229,9 @@ static void finish(struct reload *r)
 	content_unref(r->content);
 	r->content = NULL;
 	r->outcome = NULL;
-	r->step = STEP_IDLE;
 	r->o.done(r->o.arg, r->begun, outcome);
 	isod__v1__rules_reloaded__free_unpacked(outcome, NULL);
-	if (r->asked > r->begun)
-		begin(r);
+	rest(r);
 }
 
 static void join(struct reload *r)
@@ -202,6 +247,13 @@ static void on_loaded(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 
 	join(r);
+	if (r->step == STEP_COMPILING) {
+		content_unref(r->content);
+		r->content = NULL;
+		r->o.compiled(r->o.arg);
+		rest(r);
+		return;
+	}
 	if (!r->content) {
 		finish(r);
 		return;
@@ -236,14 +288,23 @@ struct reload *reload_new(const struct reload_options *o)
 	if (!r->loaded || !r->parked || !r->again)
 		abort();
 	digest_config(o->config, r->config_digest);
+	r->cache = xasprintf("%s/compiled", o->config->state_dir);
 	return r;
+}
+
+void reload_compile(struct reload *r, struct content *content)
+{
+	r->content = content_ref(content);
+	r->step = STEP_COMPILING;
+	start_thread(r, compile_first);
 }
 
 void reload_free(struct reload *r)
 {
 	if (!r)
 		return;
-	if (r->step == STEP_LOADING)
+	atomic_store(&r->stop, true);
+	if (r->step == STEP_LOADING || r->step == STEP_COMPILING)
 		join(r);
 	content_unref(r->content);
 	if (r->outcome)
@@ -251,6 +312,7 @@ void reload_free(struct reload *r)
 	event_free(r->loaded);
 	event_free(r->parked);
 	event_free(r->again);
+	free(r->cache);
 	free(r);
 }
 
@@ -259,6 +321,8 @@ uint64_t reload_ask(struct reload *r)
 	r->asked++;
 	if (r->step == STEP_IDLE)
 		begin(r);
+	else if (r->step == STEP_COMPILING)
+		atomic_store(&r->stop, true);
 	return r->asked;
 }
 

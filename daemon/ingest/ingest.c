@@ -196,6 +196,13 @@ void ingest_own_event(struct ingest *i, struct str json)
 
 /* ---- another content ---- */
 
+void ingest_refresh(struct ingest *i)
+{
+	/* They look at it in each turn: those that have nothing to do take one. */
+	for (size_t n = 0; n < i->worker_count; n++)
+		worker_wake(&i->workers[n]);
+}
+
 void ingest_swap(struct ingest *i, struct content *content)
 {
 	struct swap *s = &i->shared.swap;
@@ -205,8 +212,7 @@ void ingest_swap(struct ingest *i, struct content *content)
 	s->content = content;
 	atomic_store(&s->parked, 0);
 	atomic_fetch_add(&s->wanted, 1);
-	for (size_t n = 0; n < i->worker_count; n++)
-		worker_wake(&i->workers[n]);
+	ingest_refresh(i);
 }
 
 void ingest_swap_finish(struct ingest *i)

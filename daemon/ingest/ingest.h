@@ -45,6 +45,9 @@ void ingest_free(struct ingest *i);
 void ingest_swap(struct ingest *i, struct content *content);
 void ingest_swap_finish(struct ingest *i);
 
+/* The content that the workers have was compiled: they take that up. */
+void ingest_refresh(struct ingest *i);
+
 /* From any thread: an event of isod's own goes through evidence and detection like any other, as source "isod/NODE".
  * `json` is a whole JSON object; its field "product" should be "isod". Dropped (and counted) when a named number
  * wait already. */

@@ -28,6 +28,7 @@
 /* What works on events with one content. */
 struct detector {
 	struct content *content;
+	struct compiled *compiled; /* that the matcher works with; NULL: none yet */
 	struct decoder *decoder;
 	struct matcher *matcher;
 };
@@ -51,12 +52,24 @@ struct pipeline {
 
 /* ---- life ---- */
 
+static struct compiled *compiled_of(struct content *c)
+{
+	return atomic_load_explicit(&c->compiled, memory_order_acquire);
+}
+
+static void make_matcher(struct detector *d, size_t worker)
+{
+	matcher_free(d->matcher);
+	d->compiled = compiled_of(d->content);
+	d->matcher = matcher_new_with(d->content->parts.rules, d->compiled);
+	matcher_count(d->matcher, &d->content->counts[worker]);
+}
+
 static void detector_init(struct detector *d, struct content *content, size_t worker)
 {
 	d->content = content_ref(content);
 	d->decoder = decoder_new(content->parts.patterns);
-	d->matcher = matcher_new(content->parts.rules);
-	matcher_count(d->matcher, &content->counts[worker]);
+	make_matcher(d, worker);
 }
 
 static void detector_release(struct detector *d)
@@ -110,6 +123,12 @@ void pipeline_switch(struct pipeline *p)
 	detector_release(&p->now);
 	p->now = p->next;
 	p->next = (struct detector){0};
+}
+
+void pipeline_refresh(struct pipeline *p)
+{
+	if (compiled_of(p->now.content) != p->now.compiled)
+		make_matcher(&p->now, p->o.worker);
 }
 
 /* ---- records on their way to the ring ---- */

@@ -41,6 +41,9 @@ void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source, ui
 void pipeline_prepare(struct pipeline *p, struct content *content);
 void pipeline_switch(struct pipeline *p);
 
+/* Between two frames: takes up the compiled form of the content's rules if there is one by now. Costs nothing else. */
+void pipeline_refresh(struct pipeline *p);
+
 /* Ends a batch: writes evidence, then publishes the matches. 0; -EAGAIN when the ring was full (some are still
  * held back: stop reading from sockets and call again soon); -errno when evidence cannot be written (same). */
 int pipeline_commit(struct pipeline *p);

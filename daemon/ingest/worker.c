@@ -84,13 +84,15 @@ static void commit(struct worker *w)
 
 /* ---- another content ---- */
 
-/* Between two frames: goes over to the content that ingest_swap has brought, if there is one. */
+/* Between two frames: goes over to the content that ingest_swap has brought, or to the compiled form of the one that
+ * it has, if there is such a thing. */
 static void swap_content(struct worker *w)
 {
 	struct swap *s = &w->shared->swap;
 	uint64_t wanted = atomic_load(&s->wanted);
 	unsigned ms = STALL_FIRST_MS;
 
+	pipeline_refresh(w->pipeline);
 	if (wanted == w->swapped)
 		return;
 	pipeline_prepare(w->pipeline, s->content);

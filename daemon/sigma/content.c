@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "event/decode.h"
+#include "sigma/compile.h"
 #include "sigma/rules.h"
 
 /* Counts of two workers never share a cache line. */
@@ -32,6 +33,7 @@ struct content *content_new(const struct content_parts *parts, size_t workers)
 	c->counts = xcalloc(workers, sizeof(*c->counts));
 	for (size_t i = 0; i < workers; i++)
 		c->counts[i].rules = alloc_lines(parts->rules->count * sizeof(*c->counts[i].rules));
+	atomic_init(&c->compiled, NULL);
 	atomic_init(&c->references, 1);
 	return c;
 }
@@ -65,6 +67,16 @@ int content_load(const struct content_files *files, size_t workers, struct diags
 	return 0;
 }
 
+int content_compile(struct content *c, const struct compile_options *options, struct diags *diags)
+{
+	struct compiled *compiled;
+	int r = compiled_new(c->parts.rules, options, diags, &compiled);
+
+	if (r == 0)
+		atomic_store_explicit(&c->compiled, compiled, memory_order_release);
+	return r;
+}
+
 struct content *content_ref(struct content *c)
 {
 	atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
@@ -79,6 +91,7 @@ void content_unref(struct content *c)
 	for (size_t i = 0; i < c->workers; i++)
 		free(c->counts[i].rules);
 	free(c->counts);
+	compiled_free(atomic_load_explicit(&c->compiled, memory_order_acquire));
 	parts_free(&c->parts);
 	free(c);
 }

@@ -3,7 +3,7 @@
  * at all, and what works on an event works with one content from its first byte to its last match; a reload makes
  * another one and leaves this as it is.
  *
- * Read-only and shared by all threads, but for the counts (sigma/counts.h). Reference counted: the last to let go
+ * Read-only and shared by all threads, but for the counts (sigma/counts.h) and `compiled`. Reference counted: the last to let go
  * frees it, in whichever thread that is. */
 #ifndef ISOD_SIGMA_CONTENT_H
 #define ISOD_SIGMA_CONTENT_H
@@ -36,8 +36,13 @@ struct content_parts {
 	struct ruleset *rules;
 };
 
+struct compiled;        /* sigma/compile.h */
+struct compile_options; /* sigma/compile.h */
+
 struct content {
 	struct content_parts parts;
+	/* The compiled form of the rules, once there is one: until then matchers work without, slower. */
+	struct compiled *_Atomic compiled;
 	uint64_t loaded_ns;
 	struct match_counts *counts; /* one per worker */
 	size_t workers;
@@ -50,6 +55,10 @@ struct content *content_new(const struct content_parts *parts, size_t workers);
 /* Loads and validates everything. 0 and *ret, or -EINVAL with all that is wrong in `diags`. */
 int content_load(const struct content_files *files, size_t workers, struct diags *diags,
                  struct content **ret);
+
+/* Compiles the rules and puts the result in its place, once. Any thread with a reference; threads that match take it up
+ * when they look (pipeline_refresh). 0, or -ECANCELED; what could not be compiled is told as warnings. */
+int content_compile(struct content *c, const struct compile_options *options, struct diags *diags);
 
 /* From any thread that has a reference, or knows of one that stays meanwhile. Returns `c`. */
 struct content *content_ref(struct content *c);
