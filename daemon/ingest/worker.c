@@ -31,6 +31,46 @@
 	100000 /* taken at the end from a full buffer: more only come while being read */
 #define ERROR_TEXT 512
 
+/* ---- what is told about oneself ---- */
+
+struct pair {
+	const char *name, *value;
+};
+
+/* An own event with those of the pairs that have a value. */
+static void tell(struct worker *w, const char *event, const struct pair *pairs, size_t count)
+{
+	char when[CLOCK_TEXT_MAX];
+	struct buf out;
+
+	buf_init(&out, OWN_EVENT_MAX);
+	int r = buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
+	                   clock_format(clock_now(), when));
+	r |= json_quote(&out, str_of(w->shared->config->node));
+	r |= buf_printf(&out, ",\"event\":\"%s\"", event);
+	for (size_t i = 0; i < count; i++) {
+		if (!pairs[i].value)
+			continue;
+		r |= buf_printf(&out, ",\"%s\":", pairs[i].name);
+		r |= json_quote(&out, str_of(pairs[i].value));
+	}
+	r |= buf_putc(&out, '}');
+	if (r == 0)
+		w->shared->own_event(w->shared->arg, buf_str(&out));
+	buf_release(&out);
+}
+
+/* Evidence cannot be written (or reach the disk), or can again. The event itself waits until it can be taken in: its
+ * time tells when it was. `r`: why, 0: it can. */
+static void tell_evidence(struct worker *w, int r)
+{
+	char *detail = xasprintf("worker %zu%s%s", w->index, r ? ": " : "", r ? strerror(-r) : "");
+	const struct pair pairs[] = {{"detail", detail}, {"outcome", r ? "failure" : "success"}};
+
+	tell(w, r ? "evidence_stalled" : "evidence_resumed", pairs, ARRAY_LEN(pairs));
+	free(detail);
+}
+
 /* ---- stalls ---- */
 
 /* Not a wait for wake_fd: what wakes (own events) cannot be taken now either. */
@@ -55,7 +95,7 @@ static void commit(struct worker *w)
 {
 	uint64_t begin = 0, stopping_since = 0;
 	unsigned ms = STALL_FIRST_MS;
-	int r, said = 0;
+	int r, said = 0, failed = 0;
 
 	while ((r = pipeline_commit(w->pipeline)) < 0) {
 		uint64_t now = clock_mono();
@@ -65,6 +105,8 @@ static void commit(struct worker *w)
 		}
 		if (r != said && (r != -EAGAIN || ms == STALL_LONGEST_MS))
 			log_stall(w, said = r);
+		if (r != -EAGAIN && !failed)
+			tell_evidence(w, failed = r);
 		if (atomic_load(&w->stopping) && !stopping_since)
 			stopping_since = now;
 		if (stopping_since && now - stopping_since > STOP_PATIENCE_MS * NS_PER_MS) {
@@ -79,6 +121,8 @@ static void commit(struct worker *w)
 		w->stall_end = clock_mono();
 	if (said && r == 0)
 		log_notice("worker %zu: reading goes on", w->index);
+	if (failed && r == 0)
+		tell_evidence(w, 0);
 	atomic_store_explicit(&w->untallied, pipeline_untallied(w->pipeline), memory_order_relaxed);
 }
 
@@ -133,6 +177,8 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 		          strerror(-r));
 	if (r == 0 && w->sync_failing)
 		log_notice("worker %zu: evidence reaches the disk again", w->index);
+	if ((r < 0) != w->sync_failing)
+		tell_evidence(w, r);
 	w->sync_failing = r < 0;
 	w->evidence_dirty = r < 0;
 	if (r < 0)
@@ -204,37 +250,18 @@ static bool may_report(struct worker *w)
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail)
 {
-	const struct {
-		const char *name, *value;
-	} pairs[] = {
+	char host[NET_TEXT_MAX];
+	const struct pair pairs[] = {
 		{"listener", l->config->name},
-		{"src_ip",
-	         peer->sa_family == AF_UNIX ? NULL : net_host(peer, (char[NET_TEXT_MAX]){0})},
+		{"src_ip", peer->sa_family == AF_UNIX ? NULL : net_host(peer, host)},
 		{"detail", detail},
 		{"outcome", "failure"},
 	};
-	char when[CLOCK_TEXT_MAX];
-	struct buf out;
 
-	if (!may_report(w)) {
+	if (may_report(w))
+		tell(w, event, pairs, ARRAY_LEN(pairs));
+	else
 		count_add(&w->reports_dropped, 1);
-		return;
-	}
-	buf_init(&out, OWN_EVENT_MAX);
-	int r = buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
-	                   clock_format(clock_now(), when));
-	r |= json_quote(&out, str_of(w->shared->config->node));
-	r |= buf_printf(&out, ",\"event\":\"%s\"", event);
-	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-		if (!pairs[i].value)
-			continue;
-		r |= buf_printf(&out, ",\"%s\":", pairs[i].name);
-		r |= json_quote(&out, str_of(pairs[i].value));
-	}
-	r |= buf_putc(&out, '}');
-	if (r == 0)
-		w->shared->own_event(w->shared->arg, buf_str(&out));
-	buf_release(&out);
 }
 
 /* ---- own events ---- */

@@ -134,7 +134,10 @@ Test(ingest, a_full_disk_stops_reading_and_loses_nothing)
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	close(fd);
 	BED_WAIT(&b, bed_count(&b, "tcp/").received == FRAMES);
-	cr_expect_eq(b.match_count, FRAMES);
+	BED_WAIT(&b, bed_count(&b, "isod/").received == 2);
+	cr_expect_eq(b.match_count, FRAMES + 2);
+	cr_expect_eq(bed_find_part(&b, "isod/testnode", "\"event\":\"evidence_stalled\""), 1);
+	cr_expect_eq(bed_find_part(&b, "isod/testnode", "\"event\":\"evidence_resumed\""), 1);
 	buf_release(&lines);
 	bed_finish(&b);
 }
