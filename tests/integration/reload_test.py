@@ -218,8 +218,12 @@ def correlations(isod):
 
 
 def stats(isod):
+    reload(isod)
+    before = matches(isod, WORDS)
+    isod.send("--tls", [f"<13>Nov 23 18:00:00 web5 listed: alpha {n}" for n in range(1000)])
+    isod.wait(lambda: matches(isod, WORDS) == before + 1000, "a thousand matches")
     rules = {s["rule"]: s for s in isod.ask("rules", "stats")}
-    check(WORDS in rules and rules[WORDS]["hits"] == 2, f"hits since the last reload: {rules.get(WORDS)}")
+    check(WORDS in rules and rules[WORDS]["hits"] == 1000, f"hits since the last reload: {rules.get(WORDS)}")
     costs = [s.get("sampled_ns", 0) for s in isod.ask("rules", "stats")]
     check(costs == sorted(costs, reverse=True) and costs[0] > 0, f"the most expensive first: {costs[:5]}")
     table = isod.isoctl("rules", "stats", "--limit", "3").stdout

@@ -35,7 +35,9 @@ static struct {
 	struct inbox inbox;
 	struct officer *officer;
 	struct api *api;
-	struct world world; /* only a counter of evidence */
+	struct world world;            /* only a counter of evidence */
+	uint64_t reloads;              /* asked for */
+	const struct content *content; /* NULL: none runs */
 	size_t refused;
 	char last_refused[64];
 	char error[512];
@@ -56,6 +58,18 @@ static inline void on_status(void *arg, Isod__V1__Status *s)
 	s->rules = 7;
 }
 
+static inline uint64_t on_reload(void *arg)
+{
+	(void)arg;
+	return ++rig.reloads;
+}
+
+static inline const struct content *on_content(void *arg)
+{
+	(void)arg;
+	return rig.content;
+}
+
 static inline void on_refused(void *arg, const Isod__V1__Refusal *r)
 {
 	(void)arg;
@@ -69,6 +83,8 @@ static inline int try_api(struct api **ret)
 	                              .base = rig.base,
 	                              .officer = rig.officer,
 	                              .status = on_status,
+	                              .reload = on_reload,
+	                              .content = on_content,
 	                              .refused = on_refused};
 	rig.error[0] = '\0';
 	return api_open(&o, ret, rig.error, sizeof(rig.error));

@@ -421,6 +421,20 @@ Test(config, an_escalation_file_that_is_named_must_be_there)
 	expect_told(escalation_file, 1, 10, "");
 }
 
+Test(config, placeholders_need_not_be_there_unless_they_are_named)
+{
+	load_good("state_dir: x\n");
+	cr_assert_null(config->placeholders);
+	cr_assert_eq(load("placeholders: nowhere.yaml\n"), -EINVAL);
+	expect_told(main_file, 1, 15, "nowhere.yaml");
+}
+
+Test(config, no_listener_poses_as_isod_itself)
+{
+	cr_assert_eq(load("listeners: [{name: Isod, kind: tcp, address: '*:1'}]\n"), -EINVAL);
+	expect_told(main_file, 1, 20, "isod's own events");
+}
+
 Test(config, a_file_that_cannot_be_read)
 {
 	cr_assert_eq(config_load("/nonexistent/isod.yaml", &diags, &config), -ENOENT);

@@ -162,6 +162,48 @@ Test(officer, matches_detected_again_after_a_crash_count_once)
 	rig_remove(&rig);
 }
 
+struct order {
+	unsigned at, matches_before, settings;
+};
+
+static int note_order(void *arg, uint64_t sequence, uint64_t time_ns, const Isod__V1__Record *r)
+{
+	struct order *o = arg;
+
+	(void)sequence;
+	(void)time_ns;
+	o->at++;
+	if (r->body_case == ISOD__V1__RECORD__BODY_MATCH && o->settings == 1)
+		o->matches_before++;
+	if (r->body_case == ISOD__V1__RECORD__BODY_SETTINGS)
+		o->settings++;
+	return 0;
+}
+
+Test(officer, new_settings_stand_behind_all_that_was_found_before_them)
+{
+	Isod__V1__Settings *settings = settings_new();
+	struct order order = {0};
+	char error[256];
+	struct rig rig;
+
+	rig_init(&rig);
+	for (unsigned i = 1; i <= 3; i++)
+		put_match(&rig, i, "a", "192.0.2.1");
+	settings->incident_window_ns++;
+	cr_assert_eq(officer_settings(rig.officer, settings), 0);
+	cr_expect_eq(officer_state(rig.officer)->matches, 3, "the inbox was taken first");
+	cr_expect(pb_equal(&settings->base, &officer_state(rig.officer)->settings->base));
+	put_match(&rig, 4, "a", "192.0.2.1");
+	cr_assert_eq(officer_settings(rig.officer, settings), 0);
+	cr_assert_eq(ledger_read(rig.dir, 1, note_order, &order, error, sizeof(error)), 0, "%s",
+	             error);
+	cr_expect_eq(order.settings, 2, "those of the start, the new ones, and not the same again");
+	cr_expect_eq(order.matches_before, 3);
+	isod__v1__settings__free_unpacked(settings, NULL);
+	rig_remove(&rig);
+}
+
 Test(officer, a_record_that_is_none_is_passed_over)
 {
 	struct rig rig;
@@ -200,6 +242,7 @@ Test(officer, a_full_disk_stops_the_intake_and_loses_nothing)
 	cr_assert(rig.stalled);
 	cr_assert_eq(rig.incidents, 0, "nothing is told that is not durable");
 	cr_assert_eq(officer_record(rig.officer, &record), -EAGAIN);
+	cr_assert_eq(officer_settings(rig.officer, officer_state(rig.officer)->settings), -EAGAIN);
 	officer_post(rig.officer, &record);
 	put_match(&rig, 2, "a", "192.0.2.1");
 	turn_until_idle(&rig);

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "sigma/compile.h"
+
 #define RULE(title, id)                                                                            \
 	"title: " title "\nid: " id "\nstatus: test\nlogsource:\n  product: anything\n"            \
 	"detection:\n  selection:\n    nothing: none\n  condition: not selection\nlevel: low\n"
@@ -104,6 +106,30 @@ Test(swap, every_frame_is_found_by_one_of_the_sets)
 	found += all_found_by(&b, ids[0]);
 	cr_expect_eq(found, sent, "%zu found of %zu", found, sent);
 	cr_expect_eq(bed_count(&b, "tcp/").matched, sent);
+	bed_finish(&b);
+}
+
+Test(swap, the_compiled_form_comes_while_frames_stream_in)
+{
+	const struct compile_options options = {0};
+	struct sender sender;
+	struct diags diags;
+	struct bed b;
+
+	bed_init(&b, texts[0]);
+	bed_listener(&b, LISTENER_TCP, "tcp", "127.0.0.1:0");
+	bed_start(&b);
+	sender_start(&sender, &b);
+	BED_WAIT(&b, b.match_count > 100);
+	diags_init(&diags);
+	cr_assert_eq(content_compile(b.content, &options, &diags), 0);
+	diags_release(&diags);
+	ingest_refresh(b.ingest);
+	size_t before = b.match_count;
+	BED_WAIT(&b, b.match_count > before + 1000);
+	size_t sent = sender_stop(&sender);
+	BED_WAIT(&b, bed_count(&b, "tcp/").received == sent);
+	cr_expect_eq(b.match_count, sent);
 	bed_finish(&b);
 }
 
