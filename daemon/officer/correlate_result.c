@@ -159,8 +159,13 @@ void result_add(struct correlate *c, const struct definition *d, uint32_t positi
 	pb_set_text(&r->title, d->def->title);
 	pb_set_text(&r->source, m->source);
 	pb_set_text(&r->outcome, m->outcome);
+	result_contributing(r, entries, span);
 	char *summary = result_summary(d, m, span);
-	pb_set_text(&r->summary, summary);
+	char *marked = r->clock_fallbacks ? xasprintf("(%u by arrival, the clock is wild) %s",
+	                                              r->clock_fallbacks, summary)
+	                                  : xstrdup(summary);
+	pb_set_text(&r->summary, marked);
+	free(marked);
 	free(summary);
 	r->level = d->def->level;
 	r->silent = d->def->silent;
@@ -172,7 +177,6 @@ void result_add(struct correlate *c, const struct definition *d, uint32_t positi
 		pb_add_text(&r->tags, &r->n_tags, d->def->tags[i]);
 	result_entities(r, d, position, m);
 	result_fields(r, d, position, m);
-	result_contributing(r, entries, span);
 	xgrow(&c->results, &c->result_cap, c->result_count + 1, sizeof(*c->results));
 	c->results[c->result_count++] = r;
 }

@@ -271,6 +271,8 @@ Test(correlate_types, a_wild_clock_counts_by_arrival_and_is_marked)
 	cr_assert_eq(feed_at("a", "u", NULL, 0), 1, "one without a clock is not wild");
 	cr_assert_eq(counts()->wild, 1);
 	cr_assert_eq(derived[0]->clock_fallbacks, 1);
+	cr_assert_str_eq(derived[0]->summary,
+	                 "(1 by arrival, the clock is wild) 3 events, the last: ");
 	end();
 }
 
