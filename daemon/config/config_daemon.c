@@ -172,7 +172,7 @@ static void check_listener(struct option_reader *r, void *item, const struct yam
 	struct listener_config *l = item;
 
 	config_check_name(r, option_at(node, NULL, "name"), "a listener", l->name);
-	if (l->name && strcasecmp(l->name, CONFIG_OWN_LISTENER) == 0)
+	if (strcasecmp(l->name, CONFIG_OWN_LISTENER) == 0)
 		option_error(r, option_at(node, NULL, "name"),
 		             "`" CONFIG_OWN_LISTENER "` stands for isod's own events");
 	check_fitting_options(r, l, node);
