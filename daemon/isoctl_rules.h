@@ -58,6 +58,7 @@ struct stages {
 	struct matcher *matcher;
 	struct event event; /* the last one that was decoded */
 	struct logsource_set sources;
+	uint64_t incomplete; /* events of which fields past a limit were left out (event/event.h) */
 };
 
 /* Loads everything. Errors in rules leave those rules out and are in `diags`; 0, or -errno when it cannot go on.

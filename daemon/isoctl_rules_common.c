@@ -123,6 +123,7 @@ static void decode(struct stages *s, struct str frame, struct str source, uint64
 	e->source = source;
 	e->flags |= flags;
 	event_decode(s->decoder, e, frame);
+	s->incomplete += (e->flags & EVENT_INCOMPLETE) != 0;
 	s->sources = (struct logsource_set){0};
 	if (s->logsources)
 		logsources_classify(s->logsources, e, &s->sources);

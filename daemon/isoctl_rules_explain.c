@@ -281,6 +281,8 @@ static void print_text(const Isod__V1__RuleExplanation *m, const struct event *e
 	line("", 1, "event  line %llu, read as %s%s%s", (unsigned long long)m->event,
 	     e->decoder ? e->decoder : "raw text", e->time_ns ? ", of " : "",
 	     e->time_ns ? clock_format(e->time_ns, time) : "");
+	if (e->flags & EVENT_INCOMPLETE)
+		line("", 1, "       of which fields past a limit were left out");
 	print_sources(m->log_source);
 	line(verdict(m->condition->holds), 0, "condition");
 	print_part(m->condition, 1);

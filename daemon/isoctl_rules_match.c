@@ -42,6 +42,11 @@ static void print_summary(const struct isoctl *ctl, const struct stages *s, uint
 	if (limited)
 		fprintf(stderr, "isoctl: %llu tests were cut short by a bound and did not hold\n",
 		        (unsigned long long)limited);
+	if (s->incomplete)
+		fprintf(stderr,
+		        "isoctl: %llu events had more than %d fields, or more than %d levels of "
+		        "them: the rest was left out, or left as text\n",
+		        (unsigned long long)s->incomplete, EVENT_FIELDS_MAX, EVENT_DEPTH_MAX);
 }
 
 /* Every line is an event; empty ones only count as lines. */
