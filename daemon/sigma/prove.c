@@ -15,7 +15,8 @@
 #include "base/mem.h"
 #include "sigma/relation.h"
 
-#define DEPTH_MAX 1000 /* choices inside each other: bounds the stack */
+#define COMPARISON_BYTES 4096 /* squared: what one step pays for */
+#define DEPTH_MAX        1000 /* choices inside each other: bounds the stack */
 
 struct literal {
 	const struct item *item;
@@ -64,14 +65,25 @@ const struct goal *goal_detection(struct prover *p, const struct detection *d, b
 	return new_goal(p, (struct goal){GOAL_DETECTION, holds, d, NULL, next});
 }
 
-static bool step(struct prover *p)
+static bool spend(struct prover *p, size_t steps)
 {
-	if (p->steps > 0) {
-		p->steps--;
+	if (p->steps >= steps) {
+		p->steps -= steps;
 		return true;
 	}
 	p->gave_up = true;
 	return false;
+}
+
+static bool step(struct prover *p)
+{
+	return spend(p, 1);
+}
+
+/* Looking for one text in another costs the product of their lengths at worst. */
+static bool compare(struct prover *p, const struct test *t, const struct test *u)
+{
+	return spend(p, 1 + t->written.n * u->written.n / COMPARISON_BYTES);
 }
 
 /* ---- literals ---- */
@@ -99,7 +111,7 @@ static const struct literal *forbidden(struct prover *p, const struct literal *o
 		const struct literal *l = &p->literals[i];
 		if (l->positive || !same_field(l, of))
 			continue;
-		for (size_t j = 0; j < l->count && step(p); j++)
+		for (size_t j = 0; j < l->count && compare(p, t, &l->tests[j]); j++)
 			if (test_within((struct item_test){of->item, t},
 			                (struct item_test){l->item, &l->tests[j]}))
 				return l;
@@ -117,7 +129,7 @@ static const struct literal *barred(struct prover *p, const struct literal *of,
 		if (l == of || !l->positive || !same_field(l, of))
 			continue;
 		for (size_t j = 0; j < l->count && apart; j++)
-			apart = step(p) &&
+			apart = compare(p, t, &l->tests[j]) &&
 			        tests_disjoint((struct item_test){of->item, t},
 			                       (struct item_test){l->item, &l->tests[j]});
 		if (apart)
