@@ -135,8 +135,13 @@ class Isod:
         return done
 
     def ask(self, *arguments):
-        """The objects that isoctl --json prints."""
-        return [json.loads(line) for line in self.isoctl("--json", *arguments).stdout.splitlines()]
+        """The objects that isoctl --json prints. Only for questions: on a busy machine one may be asked again."""
+        for _ in range(10):
+            done = self.isoctl("--json", *arguments, check_exit=False)
+            if done.returncode != 3 or not self.process or self.process.poll() is not None:
+                break
+        check(done.returncode == 0, f"isoctl --json {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     def status(self):
         return self.ask("status", "--sources")[0]
