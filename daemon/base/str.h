@@ -28,20 +28,49 @@ static inline struct str str_make(const char *p, size_t n)
 	return (struct str){p, n};
 }
 
+/* memcmp for equality, without a call where most names and values are compared: two words that may overlap. */
+static inline bool bytes_equal(const char *p, const char *q, size_t n)
+{
+	uint64_t a, b, c, d;
+	uint32_t e, f, g, h;
+
+	if (n > 16)
+		return memcmp(p, q, n) == 0;
+	if (n >= 8) {
+		memcpy(&a, p, 8);
+		memcpy(&b, q, 8);
+		memcpy(&c, p + n - 8, 8);
+		memcpy(&d, q + n - 8, 8);
+		return a == b && c == d;
+	}
+	if (n >= 4) {
+		memcpy(&e, p, 4);
+		memcpy(&f, q, 4);
+		memcpy(&g, p + n - 4, 4);
+		memcpy(&h, q + n - 4, 4);
+		return e == f && g == h;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (p[i] != q[i])
+			return false;
+	return true;
+}
+
 static inline bool str_eq(struct str a, struct str b)
 {
-	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+	return a.n == b.n && bytes_equal(a.p, b.p, a.n);
 }
 
 static inline bool str_starts(struct str s, struct str prefix)
 {
-	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+	return s.n >= prefix.n && bytes_equal(s.p, prefix.p, prefix.n);
 }
 
 static inline bool str_ends(struct str s, struct str suffix)
 {
+	/* Adding 0 to a null pointer is not defined in C. */
 	return s.n >= suffix.n &&
-	       (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+	       (suffix.n == 0 || bytes_equal(s.p + s.n - suffix.n, suffix.p, suffix.n));
 }
 
 /* The rest of `s` after its first `n` bytes (all of it if shorter). */

@@ -247,6 +247,10 @@ void event_decode(struct decoder *d, struct event *e, struct str frame)
 		e->flags |= EVENT_UNDECODED;
 	/* simdjson has looked at what it decoded. */
 	bool checked = body && !syslog && strcmp(body, "json") == 0;
+	if (!checked)
+		e->flags &=
+			~(uint32_t)
+				EVENT_JSON; /* the envelope's fields do not stand in the frame as they are */
 	if (!checked && (!utf8_valid(trimmed) || str_find(trimmed, '\0') >= 0))
 		e->flags |= EVENT_BAD_UTF8;
 	if (!e->time_ns)

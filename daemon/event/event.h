@@ -35,6 +35,9 @@ enum event_flag {
 	EVENT_NO_TIME = 1 << 2,    /* it told no time of its own that could be read */
 	EVENT_INCOMPLETE = 1 << 3, /* fields past a limit were left out */
 	EVENT_BAD_UTF8 = 1 << 4,
+	/* The frame is one JSON text: every value that is not derived stands in it, as it is but for short escapes
+	   (\n, \", \\ …). */
+	EVENT_JSON = 1 << 5,
 };
 
 struct event {

@@ -33,6 +33,62 @@ struct str text(std::string_view v)
 	return str{v.data(), v.size()};
 }
 
+/* Sixteen bytes at once, on whatever vectors the processor has. */
+constexpr size_t CHUNK = 16;
+static_assert(CHUNK <= SIMDJSON_PADDING, "a chunk may be read at the end of a document");
+
+typedef signed char chunk __attribute__((vector_size(CHUNK)));
+typedef uint64_t words __attribute__((vector_size(CHUNK)));
+
+/* The first byte in memory of a word that is not 0. */
+inline size_t first_byte(uint64_t word)
+{
+	return static_cast<size_t>(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	                                   ? __builtin_ctzll(word)
+	                                   : __builtin_clzll(word)) /
+	       8;
+}
+
+/* Where in the CHUNK bytes at `p` the first `c` stands; CHUNK: nowhere. */
+inline size_t find_in_chunk(const char *p, char c)
+{
+	chunk v;
+
+	memcpy(&v, p, CHUNK);
+	words hits = reinterpret_cast<words>(v == static_cast<signed char>(c));
+	if (hits[0])
+		return first_byte(hits[0]);
+	return hits[1] ? 8 + first_byte(hits[1]) : CHUNK;
+}
+
+/* A copy in whole chunks: both have CHUNK bytes more than they use. */
+inline void copy_chunks(struct str in, char *out)
+{
+	for (size_t i = 0; i < in.n; i += CHUNK)
+		memcpy(out + i, in.p + i, CHUNK);
+}
+
+/* Is there a backslash? Most texts are so short that calling memchr costs more than looking. */
+inline bool has_escape(struct str s)
+{
+	size_t i = 0;
+
+	if (s.n > 8 * CHUNK)
+		return str_find(s, '\\') >= 0;
+	for (; i + CHUNK <= s.n; i += CHUNK)
+		if (find_in_chunk(s.p + i, '\\') < CHUNK)
+			return true;
+	for (; i < s.n; i++)
+		if (s.p[i] == '\\')
+			return true;
+	return false;
+}
+
+bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -72,28 +128,31 @@ size_t encode(uint32_t code, char *out)
 	return n;
 }
 
-char simple_escape(char c)
+/* What stands behind a backslash → what it means; 0: nothing. */
+struct escapes {
+	char of[256];
+};
+
+constexpr struct escapes make_escapes()
 {
-	switch (c) {
-	case 'n': return '\n';
-	case 't': return '\t';
-	case 'r': return '\r';
-	case 'b': return '\b';
-	case 'f': return '\f';
-	case '"':
-	case '\\':
-	case '/': return c;
-	default: return 0;
-	}
+	const char codes[] = "ntrbf\"\\/", meanings[] = "\n\t\r\b\f\"\\/";
+	struct escapes e = {};
+
+	for (size_t i = 0; i + 1 < sizeof(codes); i++)
+		e.of[static_cast<unsigned char>(codes[i])] = meanings[i];
+	return e;
 }
+
+constexpr struct escapes simple_escapes = make_escapes();
 
 struct flattener {
 	struct event *e;
 	struct str source;  /* the frame's own bytes */
 	const char *padded; /* the same bytes in simdjson's buffer */
-	char *name;         /* the dotted path so far, NAME_MAX_BYTES */
+	char *name;         /* the dotted path so far, NAME_MAX_BYTES and a chunk */
 	size_t name_n;
 	struct str kept; /* the path as the event keeps it, once it is needed; p == NULL before */
+	bool coded;      /* there was a \u escape */
 
 	bool object(ondemand::object members, unsigned depth);
 	bool array(ondemand::array items, unsigned depth);
@@ -115,6 +174,23 @@ struct flattener {
 	void named_data(size_t from);
 };
 
+/* Copies up to the first backslash; returns how many bytes that were. Log texts have one every few words: whole chunks
+ * are copied and looked at at once, and what was copied too much is written over. */
+size_t copy_plain(struct str in, char *out)
+{
+	size_t i = 0;
+
+	for (; i + CHUNK <= in.n; i += CHUNK) {
+		size_t at = find_in_chunk(in.p + i, '\\');
+		memcpy(out + i, in.p + i, CHUNK);
+		if (at < CHUNK)
+			return i + at;
+	}
+	for (; i < in.n && in.p[i] != '\\'; i++)
+		out[i] = in.p[i];
+	return i;
+}
+
 /* `out` holds in.n bytes: no escape is shorter than what it stands for. False for an escape that JSON does
  * not know. */
 bool flattener::unescape(struct str in, char *out, size_t *ret_n)
@@ -122,9 +198,7 @@ bool flattener::unescape(struct str in, char *out, size_t *ret_n)
 	size_t n = 0;
 
 	while (in.n) {
-		ptrdiff_t plain = str_find(in, '\\');
-		size_t run = plain < 0 ? in.n : static_cast<size_t>(plain);
-		memcpy(out + n, in.p, run);
+		size_t run = copy_plain(in, out + n);
 		n += run;
 		in = str_skip(in, run);
 		if (in.n == 0)
@@ -132,13 +206,14 @@ bool flattener::unescape(struct str in, char *out, size_t *ret_n)
 		if (in.n < 2)
 			return false;
 		if (in.p[1] != 'u') {
-			char c = simple_escape(in.p[1]);
+			char c = simple_escapes.of[static_cast<unsigned char>(in.p[1])];
 			if (!c)
 				return false;
 			out[n++] = c;
 			in = str_skip(in, 2);
 			continue;
 		}
+		coded = true;
 		int32_t unit = hex_unit(str_skip(in, 2));
 		if (unit < 0)
 			return false;
@@ -185,7 +260,7 @@ bool flattener::string(struct str token)
 {
 	struct str s = in_frame(text(token.p + 1, token.n - 2));
 
-	if (str_find(s, '\\') < 0) {
+	if (!has_escape(s)) {
 		put(s, VALUE_STRING);
 		return true;
 	}
@@ -203,7 +278,8 @@ bool flattener::string(struct str token)
 
 bool flattener::scalar(struct str token)
 {
-	token = str_trim(token);
+	while (token.n && is_blank(token.p[token.n - 1]))
+		token.n--; /* up to the next token */
 	if (token.n >= 2 && token.p[0] == '"' && token.p[token.n - 1] == '"')
 		return string(token);
 	if (str_eq(token, text("null", 4)))
@@ -278,8 +354,8 @@ bool flattener::key_text(struct str raw)
 	}
 	if (name_n)
 		name[name_n] = '.';
-	if (str_find(raw, '\\') < 0)
-		memcpy(name + at, raw.p, raw.n);
+	if (!has_escape(raw))
+		copy_chunks(raw, name + at);
 	else if (!unescape(raw, name + at, &n))
 		return false;
 	else
@@ -290,14 +366,30 @@ bool flattener::key_text(struct str raw)
 	return true;
 }
 
+/* The text between a name's quotes, of which `start` is behind the first. Chunks may be read past the document's end:
+ * it is padded. */
+struct str name_text(const char *start)
+{
+	const char *end = start;
+
+	for (;; end += CHUNK) {
+		size_t at = find_in_chunk(end, '"');
+		end += at < CHUNK ? at : 0;
+		if (at < CHUNK)
+			break;
+	}
+	struct str name = text(start, static_cast<size_t>(end - start));
+	if (!has_escape(name))
+		return name;
+	for (end = start; *end != '"';)
+		end += *end == '\\' ? 2 : 1;
+	return text(start, static_cast<size_t>(end - start));
+}
+
 bool flattener::enter(ondemand::field &member, size_t *ret_name_n)
 {
-	const char *start = member.key().raw(), *end = start;
-
-	while (*end != '"')
-		end += *end == '\\' ? 2 : 1;
 	*ret_name_n = name_n;
-	return key_text(text(start, static_cast<size_t>(end - start)));
+	return key_text(name_text(member.key().raw()));
 }
 
 bool flattener::object(ondemand::object members, unsigned depth)
@@ -365,7 +457,7 @@ struct json {
 	ondemand::parser parser;
 	char *padded = nullptr;
 	size_t capacity = 0;
-	char name[NAME_MAX_BYTES];
+	char name[NAME_MAX_BYTES + CHUNK];
 
 	~json()
 	{
@@ -418,7 +510,7 @@ static bool worth_a_try(struct str s)
 static bool flatten(struct json *j, struct event *e, struct str text)
 {
 	ondemand::document doc;
-	flattener f = {e, text, j->padded, j->name, 0, STR_NONE};
+	flattener f = {e, text, j->padded, j->name, 0, STR_NONE, false};
 
 	memcpy(j->padded, text.p, text.n);
 	memset(j->padded + text.n, ' ', SIMDJSON_PADDING);
@@ -435,7 +527,11 @@ static bool flatten(struct json *j, struct event *e, struct str text)
 	}
 	/* What stands behind the end of the document has a location. */
 	const char *trailing;
-	return doc.current_location().get(trailing) == OUT_OF_BOUNDS;
+	if (doc.current_location().get(trailing) != OUT_OF_BOUNDS)
+		return false;
+	if (!f.coded)
+		e->flags |= EVENT_JSON;
+	return true;
 }
 
 bool json_decode(struct json *j, struct event *e, struct str text)

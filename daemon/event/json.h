@@ -23,7 +23,7 @@ void json_free(struct json *j);
 
 /* True and the fields added, if all of `text` is one object, or one array that begins with an object. False
  * and the event as it was before, if it is no valid JSON or no valid UTF-8. `text` must live as long as the
- * event: values without escapes are slices of it. */
+ * event: values without escapes are slices of it. EVENT_JSON is set unless there is a \u escape. */
 bool json_decode(struct json *j, struct event *e, struct str text);
 
 #ifdef __cplusplus

@@ -57,7 +57,7 @@ Test(json, nested_objects_flatten_with_dots)
 	cr_assert_str_eq(fields("{\"a\":{\"b\":{\"c\":1}},\"d.e\":\"x\"}"),
 	                 "{\"a.b.c\":1,\"d.e\":\"x\"}");
 	cr_assert_str_eq(e.decoder, "json");
-	cr_assert_eq(e.flags, EVENT_NO_TIME);
+	cr_assert_eq(e.flags, EVENT_NO_TIME | EVENT_JSON);
 }
 
 Test(json, arrays_become_repeated_fields)
@@ -130,7 +130,7 @@ Test(json, what_is_deeper_than_the_limit_stays_as_text)
 		frame[n++] = '}';
 	decode(str_make(frame, n));
 	cr_assert_eq(e.count, 1);
-	cr_assert_eq(e.flags, EVENT_INCOMPLETE | EVENT_NO_TIME);
+	cr_assert_eq(e.flags, EVENT_INCOMPLETE | EVENT_NO_TIME | EVENT_JSON);
 	cr_assert(str_eq(e.fields[0].value, STR("{\"k\":{\"k\":{\"k\":{\"k\":{\"k\":[1, 2]}}}}}")),
 	          "%.*s", STR_FMT(e.fields[0].value));
 }
@@ -285,4 +285,45 @@ Test(json, a_frame_longer_than_the_first_buffer_decodes)
 	decode(STR("{\"a\":1}"));
 	cr_assert(str_eq(event_value(&e, STR("a")), STR("1")));
 	buf_release(&b);
+}
+
+/* The flag promises that a text without quotes, slashes and control characters, when a value has it, stands in the
+ * frame. */
+Test(json, tells_when_values_stand_in_the_frame)
+{
+	static const struct {
+		const char *frame;
+		bool promised;
+	} cases[] = {
+		{"{\"a\":\"x\\n\\\"y\\\\\"}", true},
+		{"[{\"a\":1},{\"b\":[\"x\"]}]", true},
+		{"@cee:{\"a\":\"x\"}", true},
+		{"{\"a\":\"\\u0041\"}", false},
+		{"{\"\\u0041\":\"x\"}", false},
+		{"<13>1 2024-03-07T10:11:12Z host app - - - {\"a\":\"x\"}", false},
+		{"{\"a\":\"x\"} trailing", false},
+		{"a=1 b=2 c=3", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		fields(cases[i].frame);
+		cr_expect_eq((e.flags & EVENT_JSON) != 0, cases[i].promised, "%s", cases[i].frame);
+	}
+	event_reset(&e);
+	cr_expect_eq(e.flags, 0);
+}
+
+/* Longer than what is looked at at once, at every offset. */
+Test(json, escapes_stand_anywhere)
+{
+	char frame[200], want[200];
+
+	for (int n = 0; n < 70; n++) {
+		snprintf(frame, sizeof(frame), "{\"k\":\"%.*s\\\"%.*s\\\\\",\"%.*s\\n\":1}", n,
+		         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggg",
+		         n / 2, "hhhhhhhhhhiiiiiiiiiijjjjjjjjjjkkkkkkkkkk", n,
+		         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggg");
+		strcpy(want, frame); /* it is written as it was read */
+		cr_assert_str_eq(fields(frame), want);
+	}
 }
