@@ -10,7 +10,7 @@
 #include "sigma/compiled.h"
 
 /* Routes kept: real networks have some dozens of combinations of log sources. Past it the oldest make room. */
-#define ROUTES_MAX   256
+#define ROUTES_MAX   64
 #define ROUTES_MIN   16
 #define ROUTES_BYTES ((size_t)2 << 20)
 #define ROUTE_TRIES  4 /* places where one may stand */
@@ -18,8 +18,10 @@
 struct route {
 	bool used;
 	struct logsource_set sources;
-	uint64_t *groups; /* that fit */
-	uint8_t *looks;   /* of each slot */
+	uint64_t *groups;     /* that fit */
+	uint8_t *looks;       /* of each slot */
+	uint32_t *scan_first; /* of each slot, and the end: where its databases begin among … */
+	const struct scan **scans; /* … those of groups that fit */
 };
 
 struct candidates {
@@ -29,7 +31,8 @@ struct candidates {
 	struct route *routes;
 	size_t route_count; /* power of two */
 	size_t next_victim;
-	uint64_t *rules, *summary;
+	/* Rules of which the first, the second guard was found, and the words of those sets that are in use. */
+	uint64_t *found[GUARDS_MAX], *summary;
 	size_t words, summary_words;
 	size_t at; /* word of the summary */
 	/* Of the event at hand: */
@@ -43,12 +46,16 @@ static void route_init(const struct compiled *c, struct route *r)
 {
 	r->groups = xcalloc((c->group_count + 63) / 64, sizeof(*r->groups));
 	r->looks = xcalloc(c->slot_count, sizeof(*r->looks));
+	r->scan_first = xcalloc(c->slot_count + 1, sizeof(*r->scan_first));
+	r->scans = xcalloc(c->scan_count, sizeof(*r->scans));
 }
 
 static void route_release(struct route *r)
 {
 	free(r->groups);
 	free(r->looks);
+	free(r->scan_first);
+	free(r->scans);
 }
 
 static void fill_route(const struct compiled *c, struct route *r,
@@ -57,11 +64,13 @@ static void fill_route(const struct compiled *c, struct route *r,
 struct candidates *candidates_new(const struct compiled *c)
 {
 	struct candidates *x = xcalloc(1, sizeof(*x));
-	size_t bytes = sizeof(struct route) + c->slot_count + c->group_count / 8;
+	size_t bytes = sizeof(struct route) + 5 * c->slot_count + c->group_count / 8 +
+	               c->scan_count * sizeof(void *);
 
 	x->c = c;
 	x->words = (c->rules->count + 63) / 64;
-	x->rules = xcalloc(x->words, sizeof(*x->rules));
+	for (size_t i = 0; i < GUARDS_MAX; i++)
+		x->found[i] = xcalloc(x->words, sizeof(*x->found[i]));
 	x->summary_words = (x->words + 63) / 64;
 	x->summary = xcalloc(x->summary_words, sizeof(*x->summary));
 	x->route_count = ROUTES_MAX;
@@ -73,10 +82,8 @@ struct candidates *candidates_new(const struct compiled *c)
 	route_init(c, &x->all);
 	fill_route(c, &x->all, NULL);
 	x->scratch = pattern_scratch_new();
-	for (size_t i = 0; i < c->slot_count; i++)
-		if ((c->slots[i].texts && pattern_scratch_fit(x->scratch, c->slots[i].texts) < 0) ||
-		    (c->slots[i].regexes &&
-		     pattern_scratch_fit(x->scratch, c->slots[i].regexes) < 0))
+	for (size_t i = 0; i < c->scan_count; i++)
+		if (pattern_scratch_fit(x->scratch, c->scans[i].db) < 0)
 			abort(); /* out of memory: the same as in base/mem.h */
 	return x;
 }
@@ -90,7 +97,8 @@ void candidates_free(struct candidates *x)
 	route_release(&x->all);
 	pattern_scratch_free(x->scratch);
 	free(x->routes);
-	free(x->rules);
+	for (size_t i = 0; i < GUARDS_MAX; i++)
+		free(x->found[i]);
 	free(x->summary);
 	free(x);
 }
@@ -106,25 +114,40 @@ static bool group_fits(const struct group *g, const struct logsource_set *source
 	return logsource_intersects(&g->first->sources, sources);
 }
 
+static bool has_group(const struct route *r, uint32_t group)
+{
+	return r->groups[group / 64] >> group % 64 & 1;
+}
+
+static unsigned looks_of(const struct slot *s, const struct route *r, size_t words)
+{
+	unsigned looks = 0;
+
+	for (size_t i = 0; i < LOOKS; i++)
+		for (size_t j = 0; s->groups[i] && j < words; j++)
+			if (s->groups[i][j] & r->groups[j])
+				looks |= 1u << i;
+	return looks;
+}
+
 static void fill_route(const struct compiled *c, struct route *r,
                        const struct logsource_set *sources)
 {
-	size_t words = (c->group_count + 63) / 64;
+	size_t words = (c->group_count + 63) / 64, scans = 0;
 
 	memset(r->groups, 0, words * sizeof(*r->groups));
 	for (size_t i = 0; i < c->group_count; i++)
 		if (group_fits(&c->groups[i], sources))
 			r->groups[i / 64] |= (uint64_t)1 << i % 64;
 	for (size_t i = 0; i < c->slot_count; i++) {
-		unsigned looks = 0;
-		for (size_t j = 0; j < LOOKS; j++) {
-			const uint64_t *groups = c->slots[i].groups[j];
-			for (size_t k = 0; groups && k < words; k++)
-				if (groups[k] & r->groups[k])
-					looks |= 1u << j;
-		}
-		r->looks[i] = (uint8_t)looks;
+		const struct slot *s = &c->slots[i];
+		r->looks[i] = (uint8_t)looks_of(s, r, words);
+		r->scan_first[i] = (uint32_t)scans;
+		for (size_t j = 0; j < s->scan_count; j++)
+			if (has_group(r, c->scans[s->scan_first + j].group))
+				r->scans[scans++] = &c->scans[s->scan_first + j];
 	}
+	r->scan_first[c->slot_count] = (uint32_t)scans;
 }
 
 static uint64_t sources_hash(const struct logsource_set *s)
@@ -166,60 +189,60 @@ static const struct route *find_route(struct candidates *x, const struct logsour
 
 /* ---- marking ---- */
 
-static void mark(struct candidates *x, uint32_t rule)
+static void mark(struct candidates *x, uint32_t ref)
 {
-	x->rules[rule / 64] |= (uint64_t)1 << rule % 64;
+	uint32_t rule = ref / GUARDS_MAX;
+
+	x->found[ref % GUARDS_MAX][rule / 64] |= (uint64_t)1 << rule % 64;
 	x->summary[rule / 4096] |= (uint64_t)1 << rule / 64 % 64;
 }
 
-static void found(void *arg, uint32_t atom)
+static void found(void *arg, uint32_t trigger)
 {
 	struct candidates *x = arg;
-	const struct compiled *c = x->c;
-	const struct atom *a = &c->guards.atoms[atom];
+	const struct trigger *a = &x->c->triggers[trigger];
+	const struct reference *r = &x->c->references[a->first];
 
-	for (size_t i = 0; i < a->count; i++) {
-		uint32_t group = c->group_of[a->rules[i]];
-		if (x->route->groups[group / 64] >> group % 64 & 1)
-			mark(x, a->rules[i]);
-	}
+	for (uint32_t i = 0; i < a->count; i++)
+		if (has_group(x->route, r[i].group))
+			mark(x, r[i].ref);
 }
 
-static void found_all(struct candidates *x, const uint32_t *atoms, size_t count)
+static void found_all(struct candidates *x, const uint32_t *triggers, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		found(x, atoms[i]);
+		found(x, triggers[i]);
 }
 
 static void mark_always(struct candidates *x)
 {
 	for (size_t i = 0; i < x->c->group_count; i++) {
 		const struct group *g = &x->c->groups[i];
-		if (!g->always_count || !(x->route->groups[i / 64] >> i % 64 & 1))
+		if (!g->always_count || !has_group(x->route, (uint32_t)i))
 			continue;
 		for (size_t j = 0; j < g->always_count; j++)
-			mark(x, g->always[j]);
+			mark(x, guard_ref(g->always[j], 0));
 	}
 }
 
 /* ---- one value ---- */
 
-/* What is looked up by hash: the slot at hand, and what the atom must be. */
+/* What is looked up by hash: the slot at hand, and what the trigger must be. */
 struct wanted {
 	uint32_t slot;
 	enum atom_kind kind;
-	struct str text;
+	struct str text; /* the whole value */
 	double number;
 };
 
-static bool is_wanted(const struct atom *a, const struct wanted *w)
+static bool is_wanted(const struct trigger *a, const struct wanted *w)
 {
 	if (a->slot != w->slot || a->kind != w->kind)
 		return false;
 	switch (a->kind) {
-	case ATOM_VALUE:
-	case ATOM_PREFIX:
-	case ATOM_SUFFIX: return str_eq(a->text, w->text);
+	case ATOM_VALUE: return str_eq(a->text, w->text);
+	case ATOM_PREFIX: return str_starts(w->text, a->text);
+	case ATOM_SUFFIX: return str_ends(w->text, a->text);
 	case ATOM_NUMBER: return !(a->number < w->number) && !(a->number > w->number);
 	default: return true;
 	}
@@ -230,37 +253,34 @@ static void probe(struct candidates *x, uint64_t h, const struct wanted *w)
 	const struct compiled *c = x->c;
 
 	h = probe_end(h);
-	for (size_t at = h & (c->probe_size - 1); c->probes[at].atom != NO_ATOM;
+	for (size_t at = h & (c->probe_size - 1); c->probes[at].trigger != NO_TRIGGER;
 	     at = (at + 1) & (c->probe_size - 1))
 		if (c->probes[at].tag == (uint32_t)(h >> 32) &&
-		    is_wanted(&c->guards.atoms[c->probes[at].atom], w))
-			found(x, c->probes[at].atom);
+		    is_wanted(&c->triggers[c->probes[at].trigger], w))
+			found(x, c->probes[at].trigger);
 }
 
 static void look_for_prefixes(struct candidates *x, uint32_t slot, struct str text)
 {
 	const struct lengths *lengths = &x->c->slots[slot].prefixes;
-	uint64_t h = probe_seed(slot, ATOM_PREFIX);
-	size_t n = 0;
+	const struct wanted w = {slot, ATOM_PREFIX, text, 0};
 
-	for (size_t i = 0; i < lengths->count && lengths->items[i] <= text.n; i++) {
-		while (n < lengths->items[i])
-			h = probe_byte(h, text.p[n++]);
-		probe(x, h, &(struct wanted){slot, ATOM_PREFIX, str_head(text, n), 0});
-	}
+	for (size_t i = 0; i < lengths->count && lengths->items[i] <= text.n; i++)
+		probe(x,
+		      probe_value(probe_seed(slot, ATOM_PREFIX), str_head(text, lengths->items[i])),
+		      &w);
 }
 
 static void look_for_suffixes(struct candidates *x, uint32_t slot, struct str text)
 {
 	const struct lengths *lengths = &x->c->slots[slot].suffixes;
-	uint64_t h = probe_seed(slot, ATOM_SUFFIX);
-	size_t n = 0;
+	const struct wanted w = {slot, ATOM_SUFFIX, text, 0};
 
-	for (size_t i = 0; i < lengths->count && lengths->items[i] <= text.n; i++) {
-		while (n < lengths->items[i])
-			h = probe_byte(h, text.p[text.n - ++n]);
-		probe(x, h, &(struct wanted){slot, ATOM_SUFFIX, str_skip(text, text.n - n), 0});
-	}
+	for (size_t i = 0; i < lengths->count && lengths->items[i] <= text.n; i++)
+		probe(x,
+		      probe_value(probe_seed(slot, ATOM_SUFFIX),
+		                  str_skip(text, text.n - lengths->items[i])),
+		      &w);
 }
 
 static void look_for_numbers(struct candidates *x, uint32_t slot, struct str text)
@@ -275,9 +295,9 @@ static void look_for_numbers(struct candidates *x, uint32_t slot, struct str tex
 	probe(x, probe_number(probe_seed(slot, ATOM_NUMBER), d),
 	      &(struct wanted){slot, ATOM_NUMBER, STR_NONE, d});
 	for (size_t i = 0; i < s->lower_count && s->lower[i].at <= d; i++)
-		found(x, s->lower[i].atom);
+		found(x, s->lower[i].trigger);
 	for (size_t i = s->upper_count; i > 0 && s->upper[i - 1].at >= d; i--)
-		found(x, s->upper[i - 1].atom);
+		found(x, s->upper[i - 1].trigger);
 }
 
 static void look_for_networks(struct candidates *x, uint32_t slot, struct str text)
@@ -308,13 +328,23 @@ static bool is_ascii(struct str s)
 	return (all & 0x8080808080808080) == 0;
 }
 
+/* Searches `text` with the slot's databases of one sort. */
+static void scan(struct candidates *x, uint32_t slot, enum scan_sort sort, struct str text)
+{
+	const struct route *r = x->route;
+
+	for (uint32_t i = r->scan_first[slot]; text.n && i < r->scan_first[slot + 1]; i++)
+		if (r->scans[i]->sort == sort)
+			pattern_db_scan(r->scans[i]->db, x->scratch, text, found, x);
+}
+
 /* See patterns_db.c for what Hyperscan cannot tell. */
 static void look_for_regexes(struct candidates *x, uint32_t slot, struct str text)
 {
 	const struct slot *s = &x->c->slots[slot];
 
-	if (s->regexes && text.n && is_ascii(text))
-		pattern_db_scan(s->regexes, x->scratch, text, found, x);
+	if (text.n && is_ascii(text))
+		scan(x, slot, SCAN_REGEX, text);
 	else
 		found_all(x, s->regex_atoms, s->regex_count);
 }
@@ -330,8 +360,8 @@ static void look_at_text(struct candidates *x, uint32_t slot, unsigned looks, st
 		look_for_prefixes(x, slot, text);
 	if (looks & LOOK_SUFFIX)
 		look_for_suffixes(x, slot, text);
-	if (looks & LOOK_TEXT && text.n && s->texts)
-		pattern_db_scan(s->texts, x->scratch, text, found, x);
+	if (looks & LOOK_TEXT)
+		scan(x, slot, SCAN_TEXT, text);
 }
 
 static void look_at_field(struct candidates *x, uint32_t slot, unsigned looks, size_t i)
@@ -355,14 +385,17 @@ static void look_at_field(struct candidates *x, uint32_t slot, unsigned looks, s
 
 /* ---- the event ---- */
 
-static uint32_t slot_of(const struct compiled *c, const struct field *f)
+/* The field's slot, if the route looks at it; else SLOT_KEYWORDS. */
+static uint32_t slot_of(const struct candidates *x, const struct field *f)
 {
+	const struct compiled *c = x->c;
 	size_t at = f->hash & (c->slot_index_size - 1);
 
-	for (; c->slot_index[at]; at = (at + 1) & (c->slot_index_size - 1)) {
-		const struct slot *s = &c->slots[c->slot_index[at]];
-		if (s->hash == f->hash && str_eq(s->name, f->name))
-			return c->slot_index[at];
+	for (; c->slot_index[at].slot; at = (at + 1) & (c->slot_index_size - 1)) {
+		const struct slot_place *p = &c->slot_index[at];
+		if (p->hash == f->hash && x->route->looks[p->slot] &&
+		    str_eq(c->slots[p->slot].name, f->name))
+			return p->slot;
 	}
 	return SLOT_KEYWORDS;
 }
@@ -375,23 +408,44 @@ static bool is_in_frame(const struct event *e, struct str value)
 	return p >= frame && p + value.n <= frame + e->raw.n;
 }
 
+/* Which sorts of databases the route has for keywords, a bit each. */
+static unsigned keyword_sorts(const struct route *r)
+{
+	unsigned sorts = 0;
+
+	for (uint32_t i = r->scan_first[SLOT_KEYWORDS]; i < r->scan_first[SLOT_KEYWORDS + 1]; i++)
+		sorts |= 1u << r->scans[i]->sort;
+	return sorts;
+}
+
+/* Value `i`, or the frame (event->count), for all that is looked for in any value. */
+static void look_at_any(struct candidates *x, unsigned looks, unsigned sorts, size_t i)
+{
+	const struct event *e = x->v->event;
+	bool frame = i == e->count;
+	struct str value = frame ? e->raw : e->fields[i].value;
+	bool elsewhere = frame || !is_in_frame(e, value);
+
+	if (sorts & 1u << SCAN_FRAME && (frame || (elsewhere && !(e->flags & EVENT_JSON))))
+		scan(x, SLOT_KEYWORDS, SCAN_FRAME, value);
+	if (sorts & 1u << SCAN_TEXT && elsewhere)
+		scan(x, SLOT_KEYWORDS, SCAN_TEXT, evaluate_text(x->v, i, false));
+	if (looks & LOOK_REGEX)
+		look_for_regexes(x, SLOT_KEYWORDS, value);
+}
+
 static void look_at_keywords(struct candidates *x, unsigned looks)
 {
 	const struct event *e = x->v->event;
 	const struct slot *s = &x->c->slots[SLOT_KEYWORDS];
+	unsigned sorts = keyword_sorts(x->route);
 
 	if (looks & LOOK_PRESENT)
 		found_all(x, s->present, s->present_count);
-	for (size_t i = 0; i <= e->count; i++) {
-		bool frame = i == e->count;
-		if (!frame && (e->fields[i].derived || e->fields[i].type == VALUE_NULL))
-			continue;
-		struct str value = frame ? e->raw : e->fields[i].value;
-		if (looks & LOOK_TEXT && (frame || !is_in_frame(e, value)))
-			look_at_text(x, SLOT_KEYWORDS, LOOK_TEXT, evaluate_text(x->v, i, false));
-		if (looks & LOOK_REGEX)
-			look_for_regexes(x, SLOT_KEYWORDS, value);
-	}
+	for (size_t i = 0; i < e->count; i++)
+		if (!e->fields[i].derived && e->fields[i].type != VALUE_NULL)
+			look_at_any(x, looks, sorts, i);
+	look_at_any(x, looks, sorts, e->count);
 }
 
 void candidates_find(struct candidates *x, struct evaluator *v, const struct logsource_set *sources)
@@ -403,25 +457,42 @@ void candidates_find(struct candidates *x, struct evaluator *v, const struct log
 	x->route = find_route(x, sources);
 	mark_always(x);
 	for (size_t i = 0; i < e->count; i++) {
-		uint32_t slot = slot_of(x->c, &e->fields[i]);
-		if (slot != SLOT_KEYWORDS && x->route->looks[slot])
+		uint32_t slot = slot_of(x, &e->fields[i]);
+		if (slot != SLOT_KEYWORDS)
 			look_at_field(x, slot, x->route->looks[slot], i);
 	}
 	if (x->route->looks[SLOT_KEYWORDS])
 		look_at_keywords(x, x->route->looks[SLOT_KEYWORDS]);
 }
 
-bool candidates_next(struct candidates *x, size_t *ret_rule)
+/* The next word of the sets with a candidate in it: in found[0] those are left, and found[1] says nothing more about
+ * them. Words without any are cleared on the way. */
+static uint64_t next_word(struct candidates *x, size_t *ret_word)
 {
 	for (; x->at < x->summary_words; x->at++) {
-		if (!x->summary[x->at])
-			continue;
-		size_t word = x->at * 64 + (size_t)__builtin_ctzll(x->summary[x->at]);
-		*ret_rule = word * 64 + (size_t)__builtin_ctzll(x->rules[word]);
-		x->rules[word] &= x->rules[word] - 1;
-		if (!x->rules[word])
+		while (x->summary[x->at]) {
+			size_t word = x->at * 64 + (size_t)__builtin_ctzll(x->summary[x->at]);
+			x->found[0][word] &= x->found[1][word] | x->c->single[word];
+			x->found[1][word] = ~(uint64_t)0;
+			if (x->found[0][word]) {
+				*ret_word = word;
+				return x->found[0][word];
+			}
+			x->found[1][word] = 0;
 			x->summary[x->at] &= x->summary[x->at] - 1;
-		return true;
+		}
 	}
-	return false;
+	return 0;
+}
+
+bool candidates_next(struct candidates *x, size_t *ret_rule)
+{
+	size_t word;
+	uint64_t rules = next_word(x, &word);
+
+	if (!rules)
+		return false;
+	*ret_rule = word * 64 + (size_t)__builtin_ctzll(rules);
+	x->found[0][word] = rules & (rules - 1);
+	return true;
 }

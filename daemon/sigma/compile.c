@@ -2,7 +2,7 @@
  * worth a look. Only guards are searched for, not every test of every rule: of SigmaHQ's 33,755 tests they are a third,
  * which makes the search as much faster and the databases as much smaller, and the candidates that remain are few
  * enough to evaluate as they are written. Whole values, beginnings and ends of values, numbers and networks are found
- * by hashing; texts anywhere in a value and regular expressions by Hyperscan, one database for each field.
+ * by hashing; texts anywhere in a value and regular expressions by Hyperscan (compile_patterns.c).
  *
  * Whatever cannot be searched for (no guard, a pattern that Hyperscan refuses) makes its rules be looked at more often.
  * So nothing here decides about a match, and nothing that goes wrong here can lose one. */
@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "sigma/compile_cache.h"
 #include "sigma/compiled.h"
 
 /* ---- groups and guards ---- */
@@ -42,18 +41,13 @@ static void make_groups(struct compiled *c)
 	map_release(&seen, NULL);
 }
 
-/* A list of numbers that grows, then goes to the arena. */
-struct numbers {
-	uint32_t *items;
-	size_t count, cap;
-};
-
-static void numbers_add(struct numbers *n, uint32_t number)
+void numbers_add(struct numbers *n, uint32_t number)
 {
 	xgrow(&n->items, &n->cap, n->count + 1, sizeof(*n->items));
 	n->items[n->count++] = number;
 }
 
+/* As a list that stays; frees the other. */
 static const uint32_t *numbers_keep(struct numbers *n, struct arena *a)
 {
 	uint32_t *copy = NULL;
@@ -66,27 +60,61 @@ static const uint32_t *numbers_keep(struct numbers *n, struct arena *a)
 	return copy;
 }
 
-static int choose_guards(struct compiled *c, const atomic_bool *stop)
+static void choose_guards(struct compiled *c, struct atoms *atoms)
 {
 	struct numbers *always = xcalloc(c->group_count, sizeof(*always));
-	int r = 0;
 
 	for (size_t i = 0; i < c->rules->count; i++)
-		guards_count(&c->guards, c->rules->rules[i].condition);
+		guard_count(atoms, c->rules->rules[i].condition);
+	atoms_counted(atoms);
+	c->single = xcalloc((c->rules->count + 63) / 64, sizeof(*c->single));
 	for (size_t i = 0; i < c->rules->count; i++) {
-		if (guards_choose(&c->guards, c->rules->rules[i].condition, (uint32_t)i))
+		unsigned guards = guard_choose(atoms, c->rules->rules[i].condition, (uint32_t)i);
+		if (guards < GUARDS_MAX)
+			c->single[i / 64] |= (uint64_t)1 << i % 64;
+		if (guards)
 			continue;
 		numbers_add(&always[c->group_of[i]], (uint32_t)i);
 		c->facts.always++;
 	}
-	if (stop && atomic_load(stop))
-		r = -ECANCELED;
 	for (size_t i = 0; i < c->group_count; i++) {
 		c->groups[i].always_count = always[i].count;
 		c->groups[i].always = numbers_keep(&always[i], &c->arena);
 	}
 	free(always);
-	return r;
+}
+
+/* What is used of the atoms. */
+static void make_triggers(struct compiled *c, const struct atoms *atoms)
+{
+	size_t references = 0;
+
+	for (size_t i = 0; i < atoms->count; i++) {
+		c->trigger_count += atoms->items[i].count > 0;
+		references += atoms->items[i].count;
+	}
+	c->triggers = xcalloc(c->trigger_count, sizeof(*c->triggers));
+	c->references = xcalloc(references, sizeof(*c->references));
+	c->facts.predicates = c->trigger_count;
+	c->trigger_count = references = 0;
+	for (size_t i = 0; i < atoms->count; i++) {
+		const struct atom *a = &atoms->items[i];
+		if (!a->count)
+			continue;
+		c->triggers[c->trigger_count++] = (struct trigger){
+			.kind = a->kind,
+			.slot = a->slot,
+			.text = a->text.p ? arena_str(&c->arena, a->text) : STR_NONE,
+			.number = a->number,
+			.regex = a->regex,
+			.network = a->network,
+			.first = (uint32_t)references,
+			.count = (uint32_t)a->count,
+		};
+		for (size_t j = 0; j < a->count; j++)
+			c->references[references++] = (struct reference){
+				a->refs[j], c->group_of[a->refs[j] / GUARDS_MAX]};
+	}
 }
 
 /* ---- slots ---- */
@@ -94,8 +122,6 @@ static int choose_guards(struct compiled *c, const atomic_bool *stop)
 /* What gathers for one slot while its atoms are gone through. */
 struct draft_slot {
 	struct numbers present, regexes;
-	struct db_pattern *texts, *patterns;
-	size_t text_count, text_cap, pattern_count, pattern_cap;
 	struct bound *lower, *upper;
 	size_t lower_count, lower_cap, upper_count, upper_cap;
 	bool prefixes[ATOM_TEXT_MAX + 1], suffixes[ATOM_TEXT_MAX + 1], networks[129];
@@ -108,8 +134,8 @@ static const enum look looks[ATOM_KINDS] = {
 	[ATOM_REGEX] = LOOK_REGEX,
 };
 
-/* The rules of `a` may become candidates by this look at its slot. */
-static void note_look(struct compiled *c, const struct atom *a, enum look look)
+/* Rules that `a` guards may become candidates by this look at its slot. */
+static void note_look(struct compiled *c, const struct trigger *a, enum look look)
 {
 	struct slot *s = &c->slots[a->slot];
 	size_t words = (c->group_count + 63) / 64, i = (size_t)__builtin_ctz(look);
@@ -119,58 +145,42 @@ static void note_look(struct compiled *c, const struct atom *a, enum look look)
 		memset(s->groups[i], 0, words * sizeof(uint64_t));
 	}
 	for (size_t j = 0; j < a->count; j++) {
-		uint32_t group = c->group_of[a->rules[j]];
+		uint32_t group = c->references[a->first + j].group;
 		s->groups[i][group / 64] |= (uint64_t)1 << group % 64;
 	}
 }
 
-static void add_bound(struct bound **items, size_t *count, size_t *cap, double at, uint32_t atom)
+static void add_bound(struct bound **items, size_t *count, size_t *cap, double at, uint32_t trigger)
 {
 	xgrow(items, cap, *count + 1, sizeof(**items));
-	(*items)[(*count)++] = (struct bound){at, atom};
+	(*items)[(*count)++] = (struct bound){at, trigger};
 }
 
-static void add_pattern(struct db_pattern **items, size_t *count, size_t *cap, uint32_t atom,
-                        const struct atom *a)
+static void draft_trigger(struct compiled *c, struct draft_slot *d, uint32_t number)
 {
-	xgrow(items, cap, *count + 1, sizeof(**items));
-	(*items)[(*count)++] = (struct db_pattern){
-		.id = atom,
-		.text = a->regex ? regex_text(a->regex) : a->text,
-		.regex = a->regex != NULL,
-		.flags = a->regex ? regex_flags_of(a->regex) : 0,
-	};
-}
-
-static void draft_atom(struct compiled *c, struct draft_slot *d, uint32_t atom)
-{
-	const struct atom *a = &c->guards.atoms[atom];
+	const struct trigger *a = &c->triggers[number];
 	struct slot *s = &c->slots[a->slot];
 
 	switch (a->kind) {
-	case ATOM_PRESENT: numbers_add(&d->present, atom); break;
+	case ATOM_PRESENT: numbers_add(&d->present, number); break;
 	case ATOM_VALUE:
 		if (a->text.n > s->value_max)
 			s->value_max = a->text.n;
 		break;
-	case ATOM_PREFIX: d->prefixes[a->text.n] = true; break;
-	case ATOM_SUFFIX: d->suffixes[a->text.n] = true; break;
+	case ATOM_PREFIX: d->prefixes[affix_key(a->text.n)] = true; break;
+	case ATOM_SUFFIX: d->suffixes[affix_key(a->text.n)] = true; break;
 	case ATOM_NUMBER: break;
 	case ATOM_AT_LEAST:
-		add_bound(&d->lower, &d->lower_count, &d->lower_cap, a->number, atom);
+		add_bound(&d->lower, &d->lower_count, &d->lower_cap, a->number, number);
 		break;
 	case ATOM_AT_MOST:
-		add_bound(&d->upper, &d->upper_count, &d->upper_cap, a->number, atom);
+		add_bound(&d->upper, &d->upper_count, &d->upper_cap, a->number, number);
 		break;
 	case ATOM_NETWORK: d->networks[a->network->prefix] = true; break;
-	case ATOM_CONTAINS: add_pattern(&d->texts, &d->text_count, &d->text_cap, atom, a); break;
-	case ATOM_REGEX:
-		numbers_add(&d->regexes, atom);
-		add_pattern(&d->patterns, &d->pattern_count, &d->pattern_cap, atom, a);
-		break;
+	case ATOM_CONTAINS: break;
+	case ATOM_REGEX: numbers_add(&d->regexes, number); break;
 	}
 	note_look(c, a, looks[a->kind]);
-	c->facts.predicates++;
 }
 
 static struct lengths keep_lengths(struct arena *a, const bool *present, size_t count)
@@ -203,7 +213,6 @@ static const struct bound *keep_bounds(struct arena *a, struct bound *items, siz
 	return copy;
 }
 
-/* Frees the draft but for its patterns. */
 static void finish_slot(struct compiled *c, struct slot *s, struct draft_slot *d)
 {
 	s->prefixes = keep_lengths(&c->arena, d->prefixes, ATOM_TEXT_MAX + 1);
@@ -221,7 +230,7 @@ static void finish_slot(struct compiled *c, struct slot *s, struct draft_slot *d
 
 /* ---- what is found by hashing ---- */
 
-static bool atom_hash(const struct atom *a, uint64_t *ret)
+static bool trigger_hash(const struct trigger *a, uint64_t *ret)
 {
 	uint64_t h = probe_seed(a->slot, a->kind);
 
@@ -229,13 +238,9 @@ static bool atom_hash(const struct atom *a, uint64_t *ret)
 	case ATOM_VALUE: h = probe_value(h, a->text); break;
 	case ATOM_NUMBER: h = probe_number(h, a->number); break;
 	case ATOM_NETWORK: h = probe_network(h, a->network); break;
-	case ATOM_PREFIX:
-		for (size_t i = 0; i < a->text.n; i++)
-			h = probe_byte(h, a->text.p[i]);
-		break;
+	case ATOM_PREFIX: h = probe_value(h, str_head(a->text, affix_key(a->text.n))); break;
 	case ATOM_SUFFIX:
-		for (size_t i = a->text.n; i > 0; i--)
-			h = probe_byte(h, a->text.p[i - 1]);
+		h = probe_value(h, str_skip(a->text, a->text.n - affix_key(a->text.n)));
 		break;
 	case ATOM_PRESENT:
 	case ATOM_AT_LEAST:
@@ -254,13 +259,13 @@ static void make_probes(struct compiled *c)
 		c->probe_size *= 2;
 	c->probes = xmalloc(c->probe_size * sizeof(*c->probes));
 	memset(c->probes, 0xff, c->probe_size * sizeof(*c->probes));
-	for (size_t i = 0; i < c->guards.count; i++) {
-		const struct atom *a = &c->guards.atoms[i];
+	for (size_t i = 0; i < c->trigger_count; i++) {
+		const struct trigger *a = &c->triggers[i];
 		uint64_t h;
-		if (!a->count || !atom_hash(a, &h))
+		if (!trigger_hash(a, &h))
 			continue;
 		size_t at = h & (c->probe_size - 1);
-		while (c->probes[at].atom != NO_ATOM)
+		while (c->probes[at].trigger != NO_TRIGGER)
 			at = (at + 1) & (c->probe_size - 1);
 		c->probes[at] = (struct probe){(uint32_t)(h >> 32), (uint32_t)i};
 	}
@@ -277,206 +282,43 @@ static void index_slots(struct compiled *c)
 		bool used = false;
 		for (size_t j = 0; j < LOOKS; j++)
 			used |= s->groups[j] != NULL;
+		if (!used)
+			continue;
 		size_t at = s->hash & (c->slot_index_size - 1);
-		while (used && c->slot_index[at])
+		while (c->slot_index[at].slot)
 			at = (at + 1) & (c->slot_index_size - 1);
-		if (used)
-			c->slot_index[at] = (uint32_t)i;
+		c->slot_index[at] = (struct slot_place){s->hash, (uint32_t)i};
 	}
-}
-
-/* ---- patterns ---- */
-
-/* The two databases that a slot can have, and what they are made of. */
-struct draft_db {
-	uint32_t slot;
-	struct pattern_db **place;
-	const struct db_pattern *patterns;
-	size_t count;
-};
-
-static void hash_number(struct sha256 *h, uint64_t n)
-{
-	sha256_add(h, str_make((const char *)&n, sizeof(n)));
-}
-
-static void key_of(const struct draft_db *drafts, size_t count, uint8_t key[static SHA256_BYTES])
-{
-	struct sha256 *h = sha256_new();
-	struct buf identity;
-
-	buf_init(&identity, 0);
-	pattern_db_identity(&identity);
-	sha256_begin(h);
-	hash_number(h, identity.n);
-	sha256_add(h, buf_str(&identity));
-	hash_number(h, PATTERN_LOT_MAX);
-	for (size_t i = 0; i < count; i++) {
-		hash_number(h, drafts[i].count);
-		for (size_t j = 0; j < drafts[i].count; j++) {
-			const struct db_pattern *p = &drafts[i].patterns[j];
-			hash_number(h, (uint64_t)p->id << 32 | p->flags << 1 | p->regex);
-			hash_number(h, p->text.n);
-			sha256_add(h, p->text);
-		}
-	}
-	sha256_end(h, key);
-	sha256_free(h);
-	buf_release(&identity);
-}
-
-static void drop_databases(const struct draft_db *drafts, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		pattern_db_free(*drafts[i].place);
-		*drafts[i].place = NULL;
-	}
-}
-
-static int load_databases(const struct draft_db *drafts, size_t count, const char *dir,
-                          const uint8_t key[static SHA256_BYTES])
-{
-	struct buf body;
-
-	buf_init(&body, COMPILE_CACHE_MAX);
-	int r = compile_cache_load(dir, key, &body);
-	struct str in = buf_str(&body);
-	for (size_t i = 0; r == 0 && i < count; i++)
-		r = pattern_db_load(&in, drafts[i].place);
-	if (r == 0 && in.n)
-		r = -EBADMSG;
-	if (r < 0)
-		drop_databases(drafts, count);
-	buf_release(&body);
-	return r;
-}
-
-static int save_databases(const struct draft_db *drafts, size_t count, const char *dir,
-                          const uint8_t key[static SHA256_BYTES])
-{
-	struct buf body;
-	int r = 0;
-
-	buf_init(&body, COMPILE_CACHE_MAX);
-	for (size_t i = 0; r == 0 && i < count; i++)
-		r = pattern_db_save(*drafts[i].place, &body);
-	if (r == 0)
-		r = compile_cache_save(dir, key, buf_str(&body));
-	buf_release(&body);
-	return r;
-}
-
-/* From the cache, or compiled and cached. */
-static int make_databases(struct compiled *c, const struct draft_db *drafts, size_t count,
-                          const struct compile_options *o, struct diags *diags)
-{
-	uint8_t key[SHA256_BYTES];
-	int r = -ENOENT;
-
-	key_of(drafts, count, key);
-	if (o->cache_dir)
-		r = load_databases(drafts, count, o->cache_dir, key);
-	c->facts.cached = r == 0;
-	if (r == 0)
-		return 0;
-	if (r != -ENOENT)
-		diag_add(diags, DIAG_WARNING, o->cache_dir, 0, 0,
-		         "the cached patterns cannot be used and are compiled anew: %s",
-		         strerror(-r));
-	for (size_t i = 0; i < count; i++) {
-		r = pattern_db_new(drafts[i].patterns, drafts[i].count, o->stop, drafts[i].place);
-		if (r < 0)
-			return r;
-	}
-	r = o->cache_dir ? save_databases(drafts, count, o->cache_dir, key) : 0;
-	if (r < 0)
-		diag_add(diags, DIAG_WARNING, o->cache_dir, 0, 0,
-		         "compiled patterns cannot be cached: %s", strerror(-r));
-	return 0;
-}
-
-/* Patterns that were refused count as found whenever the field is there. */
-static void take_refused(struct compiled *c, const struct draft_db *draft, struct draft_slot *slot)
-{
-	const uint32_t *ids;
-	size_t count = pattern_db_refused(*draft->place, &ids);
-
-	for (size_t i = 0; i < count; i++) {
-		numbers_add(&slot->present, ids[i]);
-		note_look(c, &c->guards.atoms[ids[i]], LOOK_PRESENT);
-	}
-	c->facts.refused += count;
-	c->facts.patterns += pattern_db_count(*draft->place);
-	c->facts.bytes += pattern_db_bytes(*draft->place);
-	if (pattern_db_count(*draft->place) == 0) {
-		pattern_db_free(*draft->place);
-		*draft->place = NULL;
-	}
-}
-
-static void tell_refused(const struct compiled *c, struct diags *diags)
-{
-	if (!pattern_db_possible())
-		diag_add(diags, DIAG_WARNING, NULL, 0, 0,
-		         "Hyperscan does not run on this processor (it needs SSSE3): rules are "
-		         "matched without it, slower");
-	else if (c->facts.refused > 0)
-		diag_add(diags, DIAG_WARNING, NULL, 0, 0,
-		         "%zu of %zu patterns are not searched for by Hyperscan: their rules are "
-		         "looked at more often",
-		         c->facts.refused, c->facts.refused + c->facts.patterns);
-}
-
-static int make_patterns(struct compiled *c, struct draft_slot *slots,
-                         const struct compile_options *o, struct diags *diags)
-{
-	struct draft_db *drafts = xcalloc(2 * c->slot_count, sizeof(*drafts));
-	size_t count = 0;
-
-	for (size_t i = 0; i < c->slot_count; i++) {
-		const struct draft_slot *d = &slots[i];
-		struct slot *s = &c->slots[i];
-		if (d->text_count)
-			drafts[count++] =
-				(struct draft_db){(uint32_t)i, &s->texts, d->texts, d->text_count};
-		if (d->pattern_count)
-			drafts[count++] = (struct draft_db){(uint32_t)i, &s->regexes, d->patterns,
-			                                    d->pattern_count};
-	}
-	int r = make_databases(c, drafts, count, o, diags);
-	for (size_t i = 0; r == 0 && i < count; i++)
-		take_refused(c, &drafts[i], &slots[drafts[i].slot]);
-	free(drafts);
-	if (r == 0)
-		tell_refused(c, diags);
-	return r;
 }
 
 /* ---- all of it ---- */
 
-static int make_slots(struct compiled *c, const struct compile_options *o, struct diags *diags)
+static int make_slots(struct compiled *c, const struct atoms *atoms,
+                      const struct compile_options *o, struct diags *diags)
 {
 	struct draft_slot *drafts;
+	struct numbers refused = {0};
 	int r;
 
-	c->slot_count = c->guards.slot_count;
+	c->slot_count = atoms->slot_count;
 	c->slots = xcalloc(c->slot_count, sizeof(*c->slots));
 	drafts = xcalloc(c->slot_count, sizeof(*drafts));
 	for (size_t i = 0; i < c->slot_count; i++) {
-		c->slots[i].name = c->guards.slots[i].text;
-		c->slots[i].hash = c->guards.slots[i].hash;
+		c->slots[i].name = atoms->slots[i].text;
+		c->slots[i].hash = atoms->slots[i].hash;
 	}
-	for (size_t i = 0; i < c->guards.count; i++) {
-		const struct atom *a = &c->guards.atoms[i];
-		if (a->count)
-			draft_atom(c, &drafts[a->slot], (uint32_t)i);
+	for (size_t i = 0; i < c->trigger_count; i++)
+		draft_trigger(c, &drafts[c->triggers[i].slot], (uint32_t)i);
+	r = compile_patterns(c, o, diags, &refused);
+	/* They count as found whenever the field is there. */
+	for (size_t i = 0; i < refused.count; i++) {
+		const struct trigger *a = &c->triggers[refused.items[i]];
+		numbers_add(&drafts[a->slot].present, refused.items[i]);
+		note_look(c, a, LOOK_PRESENT);
 	}
-	r = make_patterns(c, drafts, o, diags);
-	for (size_t i = 0; i < c->slot_count; i++) {
+	free(refused.items);
+	for (size_t i = 0; i < c->slot_count; i++)
 		finish_slot(c, &c->slots[i], &drafts[i]);
-		free(drafts[i].texts);
-		free(drafts[i].patterns);
-	}
 	free(drafts);
 	return r;
 }
@@ -485,15 +327,17 @@ int compiled_new(const struct ruleset *rules, const struct compile_options *opti
                  struct diags *diags, struct compiled **ret)
 {
 	struct compiled *c = xcalloc(1, sizeof(*c));
+	struct atoms atoms;
 
 	c->rules = rules;
 	c->facts.rules = rules->count;
 	arena_init(&c->arena, 0);
-	guards_init(&c->guards);
+	atoms_init(&atoms);
 	make_groups(c);
-	int r = choose_guards(c, options->stop);
-	if (r == 0)
-		r = make_slots(c, options, diags);
+	choose_guards(c, &atoms);
+	make_triggers(c, &atoms);
+	int r = make_slots(c, &atoms, options, diags);
+	atoms_release(&atoms);
 	if (r < 0) {
 		compiled_free(c);
 		return r;
@@ -508,16 +352,17 @@ void compiled_free(struct compiled *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->slot_count; i++) {
-		pattern_db_free(c->slots[i].texts);
-		pattern_db_free(c->slots[i].regexes);
-	}
+	for (size_t i = 0; i < c->scan_count; i++)
+		pattern_db_free(c->scans[i].db);
+	free(c->scans);
 	free(c->slots);
 	free(c->slot_index);
 	free(c->probes);
 	free(c->groups);
 	free(c->group_of);
-	guards_release(&c->guards);
+	free(c->triggers);
+	free(c->references);
+	free(c->single);
 	arena_release(&c->arena);
 	free(c);
 }

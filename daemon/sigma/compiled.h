@@ -1,8 +1,8 @@
 /* What compile.c builds, candidates.c walks and nobody else sees.
  *
- * Every field that guards ask for is a slot. Atoms that are found by a hash (values, prefixes, suffixes, numbers,
- * networks) stand in one table for all slots; patterns have a database per slot. An atom leads to the rules that it is
- * in the guard of. */
+ * Every field that guards ask for is a slot. Triggers that are found by a hash (values, prefixes, suffixes, numbers,
+ * networks) stand in one table for all slots; patterns have a database per slot. A trigger leads to the rules
+ * that it guards. */
 #ifndef ISOD_SIGMA_COMPILED_H
 #define ISOD_SIGMA_COMPILED_H
 
@@ -17,16 +17,32 @@ struct group {
 	size_t always_count;
 };
 
-#define NO_ATOM UINT32_MAX /* a free place among the probes */
+#define NO_TRIGGER UINT32_MAX /* a free place among the probes */
+
+/* An atom as it is used. */
+struct trigger {
+	enum atom_kind kind;
+	uint32_t slot;
+	struct str text;
+	double number;
+	const struct regex *regex;
+	const struct network *network;
+	uint32_t first, count; /* of its references */
+};
+
+struct reference {
+	uint32_t ref; /* guard_ref() */
+	uint32_t group;
+};
 
 struct probe {
 	uint32_t tag; /* the upper half of the hash */
-	uint32_t atom;
+	uint32_t trigger;
 };
 
 struct bound {
 	double at;
-	uint32_t atom;
+	uint32_t trigger;
 };
 
 /* The ways in which a slot is looked at, a bit each in a route. */
@@ -43,10 +59,31 @@ enum look {
 #define LOOK_FOLDED (LOOK_VALUE | LOOK_PREFIX | LOOK_SUFFIX | LOOK_TEXT)
 #define LOOKS       8
 
-/* Lengths that occur among the atoms of a slot, ascending. */
+/* Beginnings and ends are hashed by as many bytes as a step of this ladder; what is found is then compared whole. So a
+ * value is hashed a few times, however many lengths there are. */
+static inline size_t affix_key(size_t n)
+{
+	return n >= 32 ? 32 : n >= 16 ? 16 : n >= 8 ? 8 : n >= 4 ? 4 : n;
+}
+
+/* Lengths that occur among the keys of a slot, ascending. */
 struct lengths {
 	const uint8_t *items;
 	size_t count;
+};
+
+/* What a database searches in. */
+enum scan_sort {
+	SCAN_FRAME, /* the raw frame for keywords, whose values it has too: EVENT_JSON; else each value */
+	SCAN_TEXT,  /* the folded value */
+	SCAN_REGEX, /* the value as it is */
+};
+
+/* One database: what rules of one group look for in one slot. */
+struct scan {
+	uint32_t slot, group;
+	enum scan_sort sort;
+	struct pattern_db *db;
 };
 
 struct slot {
@@ -60,37 +97,54 @@ struct slot {
 	struct lengths prefixes, suffixes, networks; /* networks: bits */
 	const struct bound *lower, *upper;           /* AT_LEAST, AT_MOST, by `at` ascending */
 	size_t lower_count, upper_count;
-	struct pattern_db *texts, *regexes;
-	const uint32_t *regex_atoms; /* REGEX, for values that are not ASCII */
+	size_t scan_first, scan_count; /* among the scans of the set */
+	const uint32_t *regex_atoms;   /* REGEX, for values that are not ASCII */
 	size_t regex_count;
+};
+
+struct slot_place {
+	uint32_t hash;
+	uint32_t slot; /* 0: free */
 };
 
 struct compiled {
 	struct arena arena;
 	const struct ruleset *rules;
-	struct guards guards;
+	struct trigger *triggers;
+	size_t trigger_count;
+	struct reference *references;
+	uint64_t *single;   /* bit set: rules with one guard */
 	uint32_t *group_of; /* rule → group */
 	struct group *groups;
 	size_t group_count;
 	struct slot *slots; /* SLOT_KEYWORDS first */
 	size_t slot_count;
-	uint32_t *slot_index; /* by hash of the name: slot; 0: free */
+	struct slot_place *slot_index; /* by hash of the name */
 	size_t slot_index_size;
+	struct scan *scans; /* by slot */
+	size_t scan_count;
 	struct probe *probes;
 	size_t probe_size; /* power of two */
 	struct compiled_facts facts;
 };
+
+/* A list of numbers that grows. */
+struct numbers {
+	uint32_t *items;
+	size_t count, cap;
+};
+
+void numbers_add(struct numbers *n, uint32_t number);
+
+/* Makes c->scans. The triggers that no database searches for are added to `refused`. 0 or -ECANCELED. */
+int compile_patterns(struct compiled *c, const struct compile_options *o, struct diags *diags,
+                     struct numbers *refused);
 
 /* ---- hashing, the same while building and while looking ---- */
 
 static inline uint64_t probe_seed(uint32_t slot, enum atom_kind kind)
 {
 	return (slot + 1) * 0x9e3779b97f4a7c15 + (uint64_t)kind * 0xc2b2ae3d27d4eb4f;
-}
-
-static inline uint64_t probe_byte(uint64_t h, char c)
-{
-	return (h ^ (unsigned char)c) * 0x100000001b3;
 }
 
 static inline uint64_t probe_end(uint64_t h)

@@ -1,479 +1,265 @@
-/* The guard of a condition, from the bottom: a test has one atom (or none, such as null, which fits what is not there);
- * any of several needs the atoms of each; of all of several the one that is least likely to fit is enough; what is
- * negated has none. How likely an atom is to fit is a guess from its kind, its length and how many rules mention it:
- * `\cmd.exe` stands in hundreds of rules because it stands in millions of events. A wrong guess costs time, never an
- * answer. */
+/* A condition is taken as one tree of four levels (conditions, detections, items, tests), whose nodes ask for all, any
+ * or some of their parts. A guard of a node, from the bottom: a test has its atom; of all parts the one that is least
+ * likely to fit is enough; any of several needs the guards of each; what is negated has none. The parts that must all
+ * hold give a rule's guards: the least likely one, and perhaps the next, if it is found by hashing. */
 #include "sigma/guard.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "event/event.h"
-#include "sigma/fold.h"
 
-#define NEVER_RULED_OUT 1e9 /* the cost of having no guard */
+#define NEVER_RULED_OUT 1e9   /* the cost of having no guard */
+#define SELDOM_ENOUGH   0.002 /* of a guard: a second one would cost more than it saves */
+#define SECOND_ATOMS    32    /* of a second guard at most */
+#define SECOND_CHANCE   0.5
 
-/* ---- life ---- */
+enum level { CONDITION, DETECTION, ITEM, TEST };
 
-void guards_init(struct guards *g)
-{
-	*g = (struct guards){0};
-	arena_init(&g->arena, 0);
-	map_init(&g->index);
-	map_init(&g->slot_index);
-	buf_init(&g->key, 0);
-	xgrow(&g->slots, &g->slot_cap, 1, sizeof(*g->slots));
-	g->slots[g->slot_count++] = (struct slot_name){0}; /* SLOT_KEYWORDS */
-}
-
-void guards_release(struct guards *g)
-{
-	for (size_t i = 0; i < g->count; i++)
-		free(g->atoms[i].rules);
-	free(g->atoms);
-	free(g->slots);
-	map_release(&g->index, NULL);
-	map_release(&g->slot_index, NULL);
-	buf_release(&g->key);
-	arena_release(&g->arena);
-}
-
-/* ---- atoms ---- */
-
-static uint32_t slot_of(struct guards *g, const struct item *item)
-{
-	if (!item->field.p)
-		return SLOT_KEYWORDS;
-	uintptr_t slot = (uintptr_t)map_get(&g->slot_index, item->field);
-	if (!slot) {
-		slot = g->slot_count;
-		xgrow(&g->slots, &g->slot_cap, g->slot_count + 1, sizeof(*g->slots));
-		g->slots[g->slot_count++] = (struct slot_name){item->field, item->hash};
-		map_put(&g->slot_index, item->field, (void *)slot);
-	}
-	return (uint32_t)slot;
-}
-
-/* What makes two atoms the same. */
-static struct str key_of(struct guards *g, const struct atom *a)
-{
-	struct buf *key = &g->key;
-
-	buf_reset(key);
-	buf_putc(key, (char)a->kind);
-	buf_append(key, &a->slot, sizeof(a->slot));
-	buf_add(key, a->text);
-	if (a->kind == ATOM_NUMBER || a->kind == ATOM_AT_LEAST || a->kind == ATOM_AT_MOST)
-		buf_append(key, &a->number, sizeof(a->number));
-	if (a->network)
-		buf_append(key, a->network, sizeof(*a->network));
-	if (a->regex) {
-		buf_putc(key, (char)regex_flags_of(a->regex));
-		buf_add(key, regex_text(a->regex));
-	}
-	return buf_str(key);
-}
-
-/* The one atom that is like `a`; it is added if need be. */
-static struct atom *intern(struct guards *g, const struct atom *a)
-{
-	struct str key = key_of(g, a);
-	uintptr_t number = (uintptr_t)map_get(&g->index, key);
-
-	if (!number) {
-		xgrow(&g->atoms, &g->cap, g->count + 1, sizeof(*g->atoms));
-		g->atoms[g->count] = *a;
-		g->atoms[g->count].text = a->text.p ? arena_str(&g->arena, a->text) : STR_NONE;
-		number = ++g->count;
-		map_put(&g->index, key, (void *)number);
-	}
-	return &g->atoms[number - 1];
-}
-
-/* ---- from tests to atoms ---- */
-
-/* A text that every fitting value has, and where. */
-struct literal {
-	enum atom_kind kind; /* PREFIX, SUFFIX, CONTAINS; VALUE: it is the whole value */
-	struct str text;
-	double chance;
+struct node {
+	enum level level;
+	union {
+		const struct condition *condition;
+		const struct detection *detection;
+		const struct item *item; /* also of a test */
+	};
+	const struct test *test;
 };
 
-/* Roughly how many values contain a text of so many bytes that somebody found worth a rule. */
-static double text_chance(size_t n)
+/* ---- the tree ---- */
+
+/* How many parts there are and how many of them must hold; a test has none. False: it can hold when nothing is there. */
+static bool node_parts(const struct node *n, size_t *ret_count, size_t *ret_need)
 {
-	static const double chances[] = {1, 0.9, 0.6, 0.35, 0.15, 0.08, 0.04, 0.02, 0.01};
+	size_t count = 0, need = 0;
 
-	return n < ARRAY_LEN(chances) ? chances[n] : 0.005;
-}
-
-static void better_literal(struct literal *best, enum atom_kind kind, struct str text)
-{
-	/* An anchored text is looked for faster, and fits less often. */
-	double chance = text_chance(text.n) * (kind == ATOM_CONTAINS ? 1 : 0.7);
-
-	if (text.n && chance < best->chance)
-		*best = (struct literal){kind, text, chance};
-}
-
-static bool is_closed(const struct pattern *p)
-{
-	return !p->open_start && !p->open_end;
-}
-
-static bool is_plain(const struct pattern *p)
-{
-	return is_closed(p) && (p->count == 0 || (p->count == 1 && p->segments[0].count == 1 &&
-	                                          p->segments[0].tokens[0].kind == TOKEN_TEXT));
-}
-
-static bool best_literal(const struct pattern *p, struct literal *ret)
-{
-	struct literal best = {.chance = 2};
-
-	if (is_plain(p)) {
-		struct str text = p->count ? p->segments[0].tokens[0].text : STR("");
-		*ret = (struct literal){ATOM_VALUE, text, 0};
-		return true;
+	switch (n->level) {
+	case CONDITION:
+		count = n->condition->kind == CONDITION_SELECTION ? 1 : n->condition->count;
+		need = n->condition->kind == CONDITION_AND        ? count
+		       : n->condition->kind == CONDITION_AT_LEAST ? n->condition->need
+		                                                  : 1;
+		if (n->condition->kind == CONDITION_NOT)
+			return false;
+		break;
+	case DETECTION:
+		count = n->detection->kind == DETECT_ITEM ? 1 : n->detection->count;
+		need = n->detection->kind == DETECT_ALL ? count : 1;
+		break;
+	case ITEM:
+		count = n->item->count;
+		need = n->item->all ? count : 1;
+		if (n->item->negate)
+			return false;
+		break;
+	case TEST: need = 1; break;
 	}
-	for (size_t i = 0; i < p->count; i++) {
-		const struct segment *s = &p->segments[i];
-		for (size_t j = 0; j < s->count; j++) {
-			bool first = i == 0 && j == 0 && !p->open_start;
-			bool last = i + 1 == p->count && j + 1 == s->count && !p->open_end;
-			if (s->tokens[j].kind == TOKEN_TEXT)
-				better_literal(&best,
-				               first  ? ATOM_PREFIX
-				               : last ? ATOM_SUFFIX
-				                      : ATOM_CONTAINS,
-				               s->tokens[j].text);
-		}
-	}
-	*ret = best;
-	return best.chance <= 1;
+	*ret_count = count;
+	*ret_need = need;
+	return need > 0;
 }
 
-/* Folding looks at pairs of bytes, and a text that is no UTF-8 may begin or end inside one: the value's bytes beside it
- * then decide how its own are folded. Without such a byte at either end the text folds the same everywhere. */
-static bool trim_edges(struct str *text)
+static struct node node_part(const struct node *n, size_t i)
 {
-	struct str t = *text;
+	struct node part = {.level = n->level};
 
-	if (t.n && ((unsigned char)t.p[0] & 0xc0) == 0x80)
-		t = str_skip(t, 1);
-	if (t.n && (unsigned char)t.p[t.n - 1] >= 0xc2 && (unsigned char)t.p[t.n - 1] <= 0xdf)
-		t.n--;
-	bool trimmed = t.n < text->n;
-	*text = t;
-	return trimmed;
-}
-
-/* False if there is nothing to look for in it. */
-static bool text_atom(struct guards *g, const struct item *item, const struct test *t,
-                      struct atom *a)
-{
-	bool keyword = !item->field.p;
-	struct literal l;
-
-	if (!best_literal(&t->pattern, &l) || (keyword && l.kind == ATOM_VALUE))
-		return false;
-	a->kind = l.kind;
-	a->text = l.text;
-	if (l.kind != ATOM_VALUE && (item->cased || keyword) && trim_edges(&a->text))
-		a->kind = ATOM_CONTAINS;
-	if (keyword) /* it may be looked for in the frame that the value is a part of */
-		a->kind = ATOM_CONTAINS;
-	if (item->cased) {
-		char *folded = arena_alloc(&g->arena, a->text.n + 1);
-		fold_text(a->text, folded);
-		a->text.p = folded;
-	}
-	if (a->kind == ATOM_SUFFIX && a->text.n > ATOM_TEXT_MAX)
-		a->text = str_skip(a->text, a->text.n - ATOM_TEXT_MAX);
-	else if (a->kind != ATOM_VALUE)
-		a->text = str_head(a->text, ATOM_TEXT_MAX);
-	return a->text.n > 0 || a->kind == ATOM_VALUE;
-}
-
-static double as_double(const struct number *n)
-{
-	double d = n->real ? n->d : (double)n->i;
-
-	return d == 0 ? 0 : d; /* not -0 */
-}
-
-static enum atom_kind bound_kind(enum compare_op op)
-{
-	switch (op) {
-	case COMPARE_EQ: break;
-	case COMPARE_LT:
-	case COMPARE_LTE: return ATOM_AT_MOST;
-	case COMPARE_GT:
-	case COMPARE_GTE: return ATOM_AT_LEAST;
-	}
-	return ATOM_NUMBER;
-}
-
-/* The atom that fits whenever the test does, or NULL. */
-static struct atom *test_atom(struct guards *g, const struct item *item, const struct test *t)
-{
-	struct atom a = {.kind = ATOM_PRESENT, .slot = slot_of(g, item)};
-
-	switch (t->kind) {
-	case TEST_TEXT:
-		if (t->numeric) { /* the same text is the same number */
-			a.kind = ATOM_NUMBER;
-			a.number = as_double(&t->number);
-		} else if (!text_atom(g, item, t, &a)) {
-			a.kind = ATOM_PRESENT;
-			a.text = STR_NONE;
+	switch (n->level) {
+	case CONDITION:
+		if (n->condition->kind == CONDITION_SELECTION) {
+			part.level = DETECTION;
+			part.detection = n->condition->detection;
+		} else {
+			part.condition = n->condition->parts[i];
 		}
 		break;
-	case TEST_REGEX:
-		a.kind = ATOM_REGEX;
-		a.regex = t->regex;
+	case DETECTION:
+		if (n->detection->kind == DETECT_ITEM) {
+			part.level = ITEM;
+			part.item = n->detection->item;
+		} else {
+			part.detection = n->detection->parts[i];
+		}
 		break;
-	case TEST_CIDR:
-		a.kind = ATOM_NETWORK;
-		a.network = &t->network;
-		break;
-	case TEST_COMPARE:
-		if (t->compare.part)
-			break;
-		a.kind = bound_kind(t->compare.op);
-		a.number = as_double(&t->number);
-		break;
-	case TEST_FIELD: break;
-	case TEST_EXISTS:
-		if (!t->wanted)
-			return NULL;
-		break;
-	case TEST_NULL: return NULL;
-	}
-	/* Some value or the frame is always there. */
-	if (a.kind == ATOM_PRESENT && a.slot == SLOT_KEYWORDS)
-		return NULL;
-	return intern(g, &a);
-}
-
-/* ---- which of them ---- */
-
-static double atom_chance(const struct atom *a)
-{
-	double many = a->mentions ? (double)(a->mentions - 1) : 0;
-
-	switch (a->kind) {
-	case ATOM_PRESENT: return 1;
-	case ATOM_VALUE:
-	case ATOM_NUMBER: return fmin(0.8, 0.02 + 0.01 * many);
-	case ATOM_AT_LEAST:
-	case ATOM_AT_MOST: return 0.5;
-	case ATOM_NETWORK: return 0.2;
-	case ATOM_PREFIX:
-	case ATOM_SUFFIX: return fmin(0.9, 0.7 * text_chance(a->text.n) * (1 + 0.2 * many));
-	case ATOM_CONTAINS: return fmin(0.9, text_chance(a->text.n) * (1 + 0.2 * many));
-	case ATOM_REGEX: return 0.3;
-	}
-	return 1;
-}
-
-static double test_cost(struct guards *g, const struct item *item, const struct test *t)
-{
-	const struct atom *a = test_atom(g, item, t);
-
-	return a ? atom_chance(a) : NEVER_RULED_OUT;
-}
-
-/* The test of an `all` item that is least likely to fit. */
-static const struct test *rarest_test(struct guards *g, const struct item *item, double *ret_cost)
-{
-	const struct test *best = NULL;
-
-	for (size_t i = 0; i < item->count; i++) {
-		double cost = test_cost(g, item, &item->tests[i]);
-		if (best && cost >= *ret_cost)
-			continue;
-		best = &item->tests[i];
-		*ret_cost = cost;
-	}
-	return best;
-}
-
-static double item_cost(struct guards *g, const struct item *item)
-{
-	double cost = NEVER_RULED_OUT;
-
-	if (item->negate || item->count == 0)
-		return NEVER_RULED_OUT;
-	if (item->all) {
-		rarest_test(g, item, &cost);
-		return cost;
-	}
-	cost = 0;
-	for (size_t i = 0; i < item->count; i++)
-		cost += test_cost(g, item, &item->tests[i]);
-	return cost;
-}
-
-static void hang_test(struct guards *g, const struct item *item, const struct test *t,
-                      uint32_t rule)
-{
-	struct atom *a = test_atom(g, item, t);
-
-	if (a->count && a->rules[a->count - 1] == rule)
-		return;
-	xgrow(&a->rules, &a->cap, a->count + 1, sizeof(*a->rules));
-	a->rules[a->count++] = rule;
-}
-
-static void hang_item(struct guards *g, const struct item *item, uint32_t rule)
-{
-	double cost;
-
-	if (item->all) {
-		hang_test(g, item, rarest_test(g, item, &cost), rule);
-		return;
-	}
-	for (size_t i = 0; i < item->count; i++)
-		hang_test(g, item, &item->tests[i], rule);
-}
-
-static double detection_cost(struct guards *g, const struct detection *d);
-
-static const struct detection *rarest_detection(struct guards *g, const struct detection *d,
-                                                double *ret_cost)
-{
-	const struct detection *best = NULL;
-
-	for (size_t i = 0; i < d->count; i++) {
-		double cost = detection_cost(g, d->parts[i]);
-		if (best && cost >= *ret_cost)
-			continue;
-		best = d->parts[i];
-		*ret_cost = cost;
-	}
-	return best;
-}
-
-static double detection_cost(struct guards *g, const struct detection *d)
-{
-	double cost = 0;
-
-	switch (d->kind) {
-	case DETECT_ITEM: return item_cost(g, d->item);
-	case DETECT_ALL: return rarest_detection(g, d, &cost) ? cost : NEVER_RULED_OUT;
-	case DETECT_ANY:
-		for (size_t i = 0; i < d->count; i++)
-			cost += detection_cost(g, d->parts[i]);
-		return cost;
-	}
-	return NEVER_RULED_OUT;
-}
-
-static void hang_detection(struct guards *g, const struct detection *d, uint32_t rule)
-{
-	double cost;
-
-	switch (d->kind) {
-	case DETECT_ITEM: hang_item(g, d->item, rule); break;
-	case DETECT_ALL: hang_detection(g, rarest_detection(g, d, &cost), rule); break;
-	case DETECT_ANY:
-		for (size_t i = 0; i < d->count; i++)
-			hang_detection(g, d->parts[i], rule);
+	case ITEM:
+	case TEST:
+		part.level = TEST;
+		part.item = n->item;
+		part.test = &n->item->tests[i];
 		break;
 	}
+	return part;
 }
 
-/* Of `count` parts of which `need` must hold, any count - need + 1 include one that holds: the cheapest are taken. */
-struct part_cost {
-	const struct condition *part;
+/* ---- costs: how likely something of a node's guard is to be there ---- */
+
+struct costed {
+	struct node node;
 	double cost;
 };
 
 static int by_cost(const void *a, const void *b)
 {
-	double x = ((const struct part_cost *)a)->cost, y = ((const struct part_cost *)b)->cost;
+	double x = ((const struct costed *)a)->cost, y = ((const struct costed *)b)->cost;
 
 	return (x > y) - (x < y);
 }
 
-static double condition_cost(struct guards *g, const struct condition *c);
+static double node_cost(struct atoms *g, const struct node *n);
 
-/* The parts of which one must hold, and their cost; the caller frees. */
-static struct part_cost *needed_parts(struct guards *g, const struct condition *c,
-                                      size_t *ret_count, double *ret_cost)
+/* The parts whose guards make the node's, and what they cost together: of `count` parts of which `need` must hold, any
+ * count - need + 1 include one that does, so the cheapest are taken. The caller frees. */
+static struct costed *guard_parts(struct atoms *g, const struct node *n, size_t *ret_count,
+                                  double *ret_cost)
 {
-	struct part_cost *parts = xcalloc(c->count, sizeof(*parts));
-	size_t need = c->kind == CONDITION_AND ? c->count : c->kind == CONDITION_OR ? 1 : c->need;
+	struct costed *parts;
+	size_t count = 0, need = 0;
 
-	for (size_t i = 0; i < c->count; i++)
-		parts[i] = (struct part_cost){c->parts[i], condition_cost(g, c->parts[i])};
-	qsort(parts, c->count, sizeof(*parts), by_cost);
-	/* Of none at least none: that always holds. */
-	*ret_count = need && need <= c->count ? c->count - need + 1 : c->count;
-	*ret_cost = need ? 0 : NEVER_RULED_OUT;
+	*ret_count = 0;
+	*ret_cost = NEVER_RULED_OUT;
+	if (!node_parts(n, &count, &need))
+		return NULL;
+	parts = xcalloc(count, sizeof(*parts));
+	for (size_t i = 0; i < count; i++) {
+		parts[i].node = node_part(n, i);
+		parts[i].cost = node_cost(g, &parts[i].node);
+	}
+	qsort(parts, count, sizeof(*parts), by_cost);
+	*ret_count = need <= count ? count - need + 1 : 0;
+	*ret_cost = 0;
 	for (size_t i = 0; i < *ret_count; i++)
 		*ret_cost += parts[i].cost;
 	return parts;
 }
 
-static double condition_cost(struct guards *g, const struct condition *c)
+static double node_cost(struct atoms *g, const struct node *n)
 {
 	size_t count;
 	double cost;
 
-	if (c->kind == CONDITION_SELECTION)
-		return detection_cost(g, c->detection);
-	if (c->kind == CONDITION_NOT)
-		return NEVER_RULED_OUT;
-	free(needed_parts(g, c, &count, &cost));
+	if (n->level == TEST) {
+		const struct atom *a = atom_of(g, n->item, n->test);
+		return a ? atom_chance(a) : NEVER_RULED_OUT;
+	}
+	free(guard_parts(g, n, &count, &cost));
 	return cost;
 }
 
-static void hang_condition(struct guards *g, const struct condition *c, uint32_t rule)
+/* ---- guards ---- */
+
+/* Are the atoms of the node's guard few, and found by hashing? Takes them off *left. */
+static bool is_light(struct atoms *g, const struct node *n, size_t *left)
 {
 	size_t count;
 	double cost;
 
-	if (c->kind == CONDITION_SELECTION) {
-		hang_detection(g, c->detection, rule);
+	if (n->level == TEST) {
+		const struct atom *a = atom_of(g, n->item, n->test);
+		if (!a || a->slot == SLOT_KEYWORDS || a->kind == ATOM_CONTAINS ||
+		    a->kind == ATOM_REGEX || *left == 0)
+			return false;
+		--*left;
+		return true;
+	}
+	struct costed *parts = guard_parts(g, n, &count, &cost);
+	bool light = true;
+	for (size_t i = 0; light && i < count; i++)
+		light = is_light(g, &parts[i].node, left);
+	free(parts);
+	return light;
+}
+
+static void hang(struct atoms *g, const struct node *n, uint32_t ref)
+{
+	size_t count;
+	double cost;
+
+	if (n->level == TEST) {
+		struct atom *a = atom_of(g, n->item, n->test);
+		if (a->count && a->refs[a->count - 1] == ref)
+			return;
+		xgrow(&a->refs, &a->cap, a->count + 1, sizeof(*a->refs));
+		a->refs[a->count++] = ref;
 		return;
 	}
-	struct part_cost *parts = needed_parts(g, c, &count, &cost);
+	struct costed *parts = guard_parts(g, n, &count, &cost);
 	for (size_t i = 0; i < count; i++)
-		hang_condition(g, parts[i].part, rule);
+		hang(g, &parts[i].node, ref);
 	free(parts);
 }
 
-/* ---- all rules ---- */
+/* The nodes that must all hold. */
+struct musts {
+	struct costed *items;
+	size_t count, cap;
+};
 
-static void count_detection(struct guards *g, const struct detection *d)
+static void find_musts(struct atoms *g, const struct node *n, struct musts *m)
 {
-	for (size_t i = 0; i < d->count; i++)
-		count_detection(g, d->parts[i]);
-	if (d->kind != DETECT_ITEM || d->item->negate)
+	size_t count = 0, need = 0;
+
+	if (n->level != TEST && !node_parts(n, &count, &need))
 		return;
-	for (size_t i = 0; i < d->item->count; i++) {
-		struct atom *a = test_atom(g, d->item, &d->item->tests[i]);
+	if (n->level != TEST && need == count) {
+		for (size_t i = 0; i < count; i++) {
+			struct node part = node_part(n, i);
+			find_musts(g, &part, m);
+		}
+		return;
+	}
+	double cost = node_cost(g, n);
+	if (cost >= NEVER_RULED_OUT)
+		return;
+	xgrow(&m->items, &m->cap, m->count + 1, sizeof(*m->items));
+	m->items[m->count++] = (struct costed){*n, cost};
+}
+
+unsigned guard_choose(struct atoms *g, const struct condition *c, uint32_t rule)
+{
+	const struct node top = {.level = CONDITION, .condition = c};
+	struct musts m = {0};
+	unsigned guards = 0;
+
+	find_musts(g, &top, &m);
+	if (m.count) {
+		qsort(m.items, m.count, sizeof(*m.items), by_cost);
+		hang(g, &m.items[0].node, guard_ref(rule, guards++));
+	}
+	for (size_t i = 1; guards == 1 && i < m.count; i++) {
+		size_t left = SECOND_ATOMS;
+		if (m.items[0].cost < SELDOM_ENOUGH || m.items[i].cost > SECOND_CHANCE)
+			break;
+		if (is_light(g, &m.items[i].node, &left))
+			hang(g, &m.items[i].node, guard_ref(rule, guards++));
+	}
+	free(m.items);
+	return guards;
+}
+
+/* ---- what is rare ---- */
+
+static void count_node(struct atoms *g, const struct node *n)
+{
+	size_t count = 0, need = 0;
+
+	if (n->level == TEST) {
+		const struct atom *a = atom_of(g, n->item, n->test);
 		if (a)
-			a->mentions++;
+			atom_mention(g, a);
+		return;
+	}
+	/* What stands behind `not` tells as well what is often there. */
+	if (n->level == CONDITION && n->condition->kind == CONDITION_NOT)
+		count = n->condition->count;
+	else if (!node_parts(n, &count, &need))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct node part = node_part(n, i);
+		count_node(g, &part);
 	}
 }
 
-/* What stands behind `not` tells as well what is often there. */
-void guards_count(struct guards *g, const struct condition *c)
+void guard_count(struct atoms *g, const struct condition *c)
 {
-	for (size_t i = 0; i < c->count; i++)
-		guards_count(g, c->parts[i]);
-	if (c->kind == CONDITION_SELECTION)
-		count_detection(g, c->detection);
-}
+	const struct node top = {.level = CONDITION, .condition = c};
 
-bool guards_choose(struct guards *g, const struct condition *c, uint32_t rule)
-{
-	if (condition_cost(g, c) >= NEVER_RULED_OUT)
-		return false;
-	hang_condition(g, c, rule);
-	return true;
+	count_node(g, &top);
 }

@@ -287,7 +287,8 @@ static void gather(struct pattern_db *db, const struct db_pattern *patterns, siz
 	for (size_t i = 0; i < count; i++) {
 		const struct db_pattern *p = &patterns[i];
 		size_t at = texts->n;
-		unsigned flags = HS_FLAG_SINGLEMATCH;
+		unsigned flags =
+			HS_FLAG_SINGLEMATCH | (p->flags & REGEX_CASELESS ? HS_FLAG_CASELESS : 0);
 		if (p->regex != b->regex)
 			continue;
 		bool good = p->regex ? rewrite_regex(p, texts, &flags)

@@ -15,8 +15,9 @@
 struct db_pattern {
 	uint32_t id;
 	struct str text;
-	bool regex;     /* else plain bytes */
-	unsigned flags; /* of a regex: enum regex_flag */
+	bool regex; /* else plain bytes */
+	unsigned
+		flags; /* enum regex_flag; of plain bytes only REGEX_CASELESS, which is about ASCII letters */
 };
 
 struct pattern_db;

@@ -15,8 +15,7 @@
 #include "base/mem.h"
 #include "sigma/relation.h"
 
-#define COMPARISON_BYTES 4096 /* squared: what one step pays for */
-#define DEPTH_MAX        1000 /* choices inside each other: bounds the stack */
+#define DEPTH_MAX 1000 /* choices inside each other: bounds the stack */
 
 struct literal {
 	const struct item *item;
@@ -65,25 +64,14 @@ const struct goal *goal_detection(struct prover *p, const struct detection *d, b
 	return new_goal(p, (struct goal){GOAL_DETECTION, holds, d, NULL, next});
 }
 
-static bool spend(struct prover *p, size_t steps)
+static bool step(struct prover *p)
 {
-	if (p->steps >= steps) {
-		p->steps -= steps;
+	if (p->steps > 0) {
+		p->steps--;
 		return true;
 	}
 	p->gave_up = true;
 	return false;
-}
-
-static bool step(struct prover *p)
-{
-	return spend(p, 1);
-}
-
-/* Looking for one text in another costs the product of their lengths at worst. */
-static bool compare(struct prover *p, const struct test *t, const struct test *u)
-{
-	return spend(p, 1 + t->written.n * u->written.n / COMPARISON_BYTES);
 }
 
 /* ---- literals ---- */
@@ -111,7 +99,7 @@ static const struct literal *forbidden(struct prover *p, const struct literal *o
 		const struct literal *l = &p->literals[i];
 		if (l->positive || !same_field(l, of))
 			continue;
-		for (size_t j = 0; j < l->count && compare(p, t, &l->tests[j]); j++)
+		for (size_t j = 0; j < l->count && step(p); j++)
 			if (test_within((struct item_test){of->item, t},
 			                (struct item_test){l->item, &l->tests[j]}))
 				return l;
@@ -129,7 +117,7 @@ static const struct literal *barred(struct prover *p, const struct literal *of,
 		if (l == of || !l->positive || !same_field(l, of))
 			continue;
 		for (size_t j = 0; j < l->count && apart; j++)
-			apart = compare(p, t, &l->tests[j]) &&
+			apart = step(p) &&
 			        tests_disjoint((struct item_test){of->item, t},
 			                       (struct item_test){l->item, &l->tests[j]});
 		if (apart)
