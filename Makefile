@@ -147,6 +147,14 @@ build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c | build/.deps-lint
 bench-%: $(BUILD)/bench/bench_%
 	@$<
 
+# make bench-detect [EVENTS=file.ndjson[.gz]] [RULES="folder …"]: how fast rules are matched, beside simdjson alone and,
+# where it is installed, rsigma. Without EVENTS and RULES those of the corpus in $ISOD_SHARED (../shared).
+.PHONY: bench-detect
+bench-detect: $(BUILD)/bench/bench_detect
+	@EVENTS="$(EVENTS)" RULES="$(RULES)" BUILD=$(BUILD) tests/bench/detect.py
+
+$(BUILD)/bench/bench_detect: $(BUILD)/tests/bench/parse_only.o
+
 # ---- lint ----
 
 .PHONY: lint lint-tidy
@@ -201,6 +209,7 @@ help:
 	@echo "make unit       unit tests; make unit-NAME, make scenario-NAME: one"
 	@echo "make fuzz       every fuzzer for FUZZ_SECONDS; make fuzz-NAME: one"
 	@echo "make bench-correlate  speed and memory of correlation"
+	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
 	@echo "make install    DESTDIR=, PREFIX=/usr"

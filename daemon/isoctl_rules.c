@@ -18,8 +18,10 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "[--strict] [--deny-warnings] [--logsources FILE] [--placeholders FILE] PATH…",
          "tells what is wrong with Sigma rules (files or folders), then the totals; status 1 on "
          "errors. Warnings are what makes no sense: dead filters, conditions that never hold, the "
-         "same detection twice; with --logsources also sources that the table does not know; with "
-         "--strict also what SigmaHQ does not do. --deny-warnings: status 1 on warnings",
+         "same "
+         "detection twice; with --logsources also sources that the table does not know; with "
+         "--strict also "
+         "what SigmaHQ does not do. --deny-warnings: status 1 on warnings",
          rules_check},
 	{"rules", "match", "--rules PATH… --events FILE|- [--naive] [--cache DIR] " STAGE_USAGE,
          "which rules hold for each line of FILE; rules with errors are told on stderr, left out, "
@@ -28,24 +30,27 @@ const struct isoctl_command isoctl_rules_commands[] = {
          rules_match},
 	{"rules", "explain", "ID --rules PATH… --event FILE|- [--line N] " STAGE_USAGE,
          "why the rule with that id, name or title holds for line N (1) of FILE or not: log "
-         "source, condition, every selection and value",
+         "source, "
+         "condition, every selection and value",
          rules_explain},
 	{"rules", "test", "PATH… [--tests DIR] [--junit FILE] " STAGE_USAGE,
          "runs the tests of rules: for PATH/a/b.yml those in PATH/a/tests/b.yml, "
-         "PATH/tests/a/b.yml, PATH/../tests/a/b.yml or DIR/a/b.yml; status 1 when one fails. "
-         "conf/rules/README.md has the format",
+         "PATH/tests/a/b.yml, "
+         "PATH/../tests/a/b.yml or DIR/a/b.yml; status 1 when one fails. conf/rules/README.md has "
+         "the "
+         "format",
          rules_test},
 	{"rules", "backtest",
-         "--rules PATH… --evidence DIR [--from TIME] [--to TIME] [--summary] [--cache "
-         "DIR] " STAGE_USAGE,
+         "--rules PATH… --evidence DIR [--from TIME] [--to TIME] [--summary] " STAGE_USAGE,
          "which rules would have held for the frames that isod has stored in DIR (a state "
-         "directory, its evidence, or one worker's), and the sum for each rule; a daemon may be "
-         "running on it. --cache keeps compiled patterns for the next run",
+         "directory, "
+         "its evidence, or one worker's), and the sum for each rule; a daemon may be running on it",
          rules_backtest},
 	{"rules", "coverage",
          "--rules PATH… [--layer FILE] [--events FILE|-] [--evidence DIR] " STAGE_USAGE,
          "which ATT&CK techniques have rules, by tactic; with events or stored evidence also which "
-         "of these have a log source that reports. --layer writes a layer for the ATT&CK Navigator",
+         "of "
+         "these have a log source that reports. --layer writes a layer for the ATT&CK Navigator",
          rules_coverage},
 	{"rules", "reload", "",
          "the daemon loads rules, log sources, patterns and placeholders anew, all or nothing; "
@@ -53,7 +58,8 @@ const struct isoctl_command isoctl_rules_commands[] = {
          rules_reload},
 	{"rules", "stats", "[--limit N]",
          "what the rules that run have cost and how often they have held, the most expensive "
-         "first; all of them with --json, N (20) without",
+         "first; "
+         "all of them with --json, N (20) without",
          rules_stats},
 	{0},
 };

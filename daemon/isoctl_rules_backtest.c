@@ -192,12 +192,10 @@ int rules_backtest(const struct isoctl *ctl, int argc, char **argv)
 	struct stage_files files = {0};
 	struct backtest b = {.ctl = ctl};
 	struct walk w = {.frame = on_frame, .arg = &b};
-	const char *cache = NULL;
 	const struct isoctl_option options[] = {{.name = "--evidence", .text = &w.dir},
 	                                        {.name = "--from", .time = &w.from_ns},
 	                                        {.name = "--to", .time = &w.to_ns},
 	                                        {.name = "--summary", .flag = &b.summary},
-	                                        {.name = "--cache", .text = &cache},
 	                                        STAGE_OPTIONS(files),
 	                                        {0}};
 	struct diags diags;
@@ -209,8 +207,6 @@ int rules_backtest(const struct isoctl *ctl, int argc, char **argv)
 		return rules_usage("backtest");
 	diags_init(&diags);
 	int r = stages_load(&b.stages, &files, argv, argc, &diags);
-	if (r == 0)
-		stages_compile(&b.stages, cache, &diags);
 	rules_print_problems(stderr, &diags, false);
 	if (r == 0)
 		r = backtest(&b, &w);

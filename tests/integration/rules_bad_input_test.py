@@ -137,16 +137,6 @@ def large_events(folder):
         check(status == 0 and objects(out)[0]["condition"]["holds"] and len(out) < 50000, f"{line}: {said}")
 
 
-def long_values(folder):
-    """Sixty values of 60,000 bytes in which every beginning is the same, on one field: the linter gives up on them."""
-    path = os.path.join(folder, "long.yml")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(rule("".join(f"  {name}:\n    x|contains:\n" + "".join(f"      - '{'a' * (60000 + i)}{name}'\n" for i in range(30))
-                             for name in "bc") + "  condition: b and not c\n", "Long"))
-    status, out, _ = isoctl("rules", "check", path)
-    check(status == 0 and out == "1 rules, 0 correlations, 0 filters in 1 files: 0 errors, 0 warnings\n", out)
-
-
 def many_rules(folder):
     rules, events = os.path.join(folder, "many"), os.path.join(folder, "few")
     os.mkdir(rules)
@@ -186,7 +176,6 @@ def scenario():
         refused(folder)
         large_events(folder)
         large_rule(folder)
-        long_values(folder)
         many_rules(folder)
 
 
