@@ -21,7 +21,7 @@ struct sender {
 	pthread_t thread;
 	int fd;
 	size_t frames;
-	atomic_bool enough;
+	atomic_bool enough, ended;
 };
 
 static void *send_frames(void *arg)
@@ -36,6 +36,7 @@ static void *send_frames(void *arg)
 		if (s->frames % 100 == 0)
 			usleep(1000);
 	}
+	atomic_store(&s->ended, true);
 	return NULL;
 }
 
@@ -45,9 +46,11 @@ static void sender_start(struct sender *s, struct bed *b)
 	cr_assert_eq(pthread_create(&s->thread, NULL, send_frames, s), 0);
 }
 
-static size_t sender_stop(struct sender *s)
+/* Drains meanwhile: the sender may hang because the worker does, before its full ring. */
+static size_t sender_stop(struct sender *s, struct bed *b)
 {
 	atomic_store(&s->enough, true);
+	BED_WAIT(b, atomic_load(&s->ended));
 	cr_assert_eq(pthread_join(s->thread, NULL), 0);
 	close(s->fd);
 	return s->frames;
@@ -101,7 +104,7 @@ Test(swap, every_frame_is_found_by_one_of_the_sets)
 		ingest_swap_finish(b.ingest);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(senders); i++)
-		sent += sender_stop(&senders[i]);
+		sent += sender_stop(&senders[i], &b);
 	BED_WAIT(&b, bed_count(&b, "tcp/").received == sent);
 	found += all_found_by(&b, ids[0]);
 	cr_expect_eq(found, sent, "%zu found of %zu", found, sent);
@@ -127,7 +130,7 @@ Test(swap, the_compiled_form_comes_while_frames_stream_in)
 	ingest_refresh(b.ingest);
 	size_t before = b.match_count;
 	BED_WAIT(&b, b.match_count > before + 1000);
-	size_t sent = sender_stop(&sender);
+	size_t sent = sender_stop(&sender, &b);
 	BED_WAIT(&b, bed_count(&b, "tcp/").received == sent);
 	cr_expect_eq(b.match_count, sent);
 	bed_finish(&b);
@@ -194,7 +197,7 @@ Test(swap, a_full_ring_delays_it)
 	cr_expect_eq(atomic_load(&b.parked), 0);
 	BED_WAIT(&b, atomic_load(&b.parked) == 1);
 	ingest_swap_finish(b.ingest);
-	size_t sent = sender_stop(&sender);
+	size_t sent = sender_stop(&sender, &b);
 	BED_WAIT(&b, bed_count(&b, "tcp/").received == sent);
 	cr_expect_eq(all_found_by(&b, ids[0]), sent);
 	bed_finish(&b);
