@@ -7,12 +7,12 @@
 #include <stddef.h>
 
 /* All return memory the caller frees with free(); never NULL, also for size 0. */
-void *xmalloc(size_t size);
-void *xcalloc(size_t count, size_t size);
-void *xrealloc(void *p, size_t size);
-char *xstrdup(const char *s);
-char *xstrndup(const char *s, size_t n);
-char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void *xmalloc(size_t size) __attribute__((returns_nonnull));
+void *xcalloc(size_t count, size_t size) __attribute__((returns_nonnull));
+void *xrealloc(void *p, size_t size) __attribute__((returns_nonnull));
+char *xstrdup(const char *s) __attribute__((returns_nonnull));
+char *xstrndup(const char *s, size_t n) __attribute__((returns_nonnull));
+char *xasprintf(const char *format, ...) __attribute__((returns_nonnull, format(printf, 1, 2)));
 
 /* Grows `*items` (of `*cap` items of `size` bytes) so that `need` fit; doubles. */
 void xgrow(void *items, size_t *cap, size_t need, size_t size);

@@ -398,7 +398,7 @@ static struct str type_name(struct str type)
 	struct str number = type;
 	uint64_t n;
 
-	if (open >= 0 && type.p[type.n - 1] == ']')
+	if (open >= 0 && str_ends(type, STR("]")))
 		number = str_make(type.p + open + 1, type.n - (size_t)open - 2);
 	if (str_to_u64(number, &n) < 0)
 		return type;

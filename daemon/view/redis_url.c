@@ -8,9 +8,8 @@
 
 #include "base/mem.h"
 
-#define URL_MAX 1024 /* a host name has at most 253 bytes, a socket path 107 */
-#define DB_MAX                                                                                     \
-	65535 /* Redis' own limit is its configuration; this one only keeps the number sane */
+#define URL_MAX 1024  /* a host name has at most 253 bytes, a socket path 107 */
+#define DB_MAX  65535 /* Redis' own limit is its configuration; this only keeps it sane */
 
 static int refuse(char *error, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -146,7 +145,7 @@ static int parse_network(struct str rest, struct redis_url *u, char *error, size
 	r = parse_host(host, u, error, size);
 	if (r == 0)
 		r = parse_db(path, u, error, size);
-	if (r < 0)
+	if (r < 0 || !u->host)
 		return r;
 	bool six = strchr(u->host, ':') != NULL;
 	u->text = xasprintf(six ? "%s://%s%s[%s]:%s/%u" : "%s://%s%s%s:%s/%u",
