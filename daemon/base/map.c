@@ -26,24 +26,42 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 }
 
 /* The multiply-and-fold construction of wyhash, 8 bytes a step, keyed by the seed. */
+#define HASH_BEGIN 0xa0761d6478bd642fULL
+#define HASH_STEP  0xe7037ed1a0b428dbULL
+
 uint64_t map_hash(uint64_t seed, struct str key)
 {
-	const uint64_t k0 = 0xa0761d6478bd642fULL, k1 = 0xe7037ed1a0b428dbULL;
-	uint64_t h = seed ^ k0, word;
+	uint64_t h = seed ^ HASH_BEGIN, word;
 	size_t n = key.n;
 	const char *p = key.p;
 
-	while (n >= 8) {
+	for (; n >= 8; p += 8, n -= 8) {
 		memcpy(&word, p, 8);
-		h = mix(h ^ word, k1);
-		p += 8;
-		n -= 8;
+		h = mix(h ^ word, HASH_STEP);
 	}
 	word = 0;
 	if (n)
 		memcpy(&word, p, n);
-	h = mix(h ^ word, k1 ^ key.n);
-	return mix(h, k0);
+	h = mix(h ^ word, HASH_STEP ^ key.n);
+	return mix(h, HASH_BEGIN);
+}
+
+void map_hash_pair(uint64_t hash[2], struct str key)
+{
+	uint64_t a = hash[0] ^ HASH_BEGIN, b = hash[1] ^ HASH_BEGIN, word;
+	size_t n = key.n;
+	const char *p = key.p;
+
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&word, p, 8);
+		a = mix(a ^ word, HASH_STEP);
+		b = mix(b ^ word, HASH_STEP);
+	}
+	word = 0;
+	if (n)
+		memcpy(&word, p, n);
+	hash[0] = mix(mix(a ^ word, HASH_STEP ^ key.n), HASH_BEGIN);
+	hash[1] = mix(mix(b ^ word, HASH_STEP ^ key.n), HASH_BEGIN);
 }
 
 void map_init(struct map *m)

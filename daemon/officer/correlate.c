@@ -315,17 +315,18 @@ const char *definition_value(const struct definition *d, uint32_t position, size
 }
 
 /* False when the match lacks one of the group's fields: then it belongs to no group. */
-static bool group_hash(const struct correlate *c, const struct definition *d,
-                       const struct feeding *f, uint64_t hash[2])
+static bool group_hash(const struct correlate *c, const struct target *to, const Isod__V1__Match *m,
+                       uint64_t hash[2])
 {
+	const struct definition *d = to->definition;
+
 	hash[0] = c->seeds[0];
 	hash[1] = c->seeds[1];
 	for (size_t i = 0; i < d->def->n_group_by; i++) {
-		const char *value = definition_value(d, f->position, i, f->match);
+		const char *value = definition_value(d, to->position, i, m);
 		if (!value)
 			return false;
-		hash[0] = map_hash(hash[0], str_of(value));
-		hash[1] = map_hash(hash[1], str_of(value));
+		map_hash_pair(hash, str_of(value));
 	}
 	return true;
 }
@@ -422,7 +423,7 @@ static void feed_definition(struct correlate *c, const struct target *to, const 
 			entry_origin(m->evidence->sequence, m->evidence->worker,
 		                     m->event_time_ns && f.entry.time_ns != m->event_time_ns);
 	groups_expire(c, d);
-	if (!d->runs || !group_hash(c, d, &f, hash) || !entry_value(c, d, &f))
+	if (!d->runs || !group_hash(c, to, m, hash) || !entry_value(c, d, &f))
 		return;
 	group_open(c, d, &f, hash);
 	uint64_t newest = group_newest(f.group);
@@ -447,6 +448,38 @@ static void feed_match(struct correlate *c, const struct step *s, const Isod__V1
 
 	for (size_t i = 0; feed && i < feed->count; i++)
 		feed_definition(c, &feed->targets[i], s, m);
+}
+
+/* Three rounds, so that what one round waits for comes from memory for all of them together. */
+void correlate_prefetch(const struct correlate *c, const Isod__V1__Match *const *matches,
+                        size_t count)
+{
+	struct ahead {
+		const struct groups *groups;
+		uint64_t hash[2];
+		uint32_t id;
+	} ahead[2 * CORRELATE_AHEAD];
+	const struct feed *feed = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || strcmp(matches[i]->rule, matches[i - 1]->rule) != 0)
+			feed = map_get(&c->feeds, str_of(matches[i]->rule));
+		for (size_t k = 0; feed && k < feed->count && n < ARRAY_LEN(ahead); k++) {
+			struct ahead *a = &ahead[n];
+			const struct definition *d = feed->targets[k].definition;
+			if (!d->runs || !group_hash(c, &feed->targets[k], matches[i], a->hash))
+				continue;
+			a->groups = &d->groups;
+			groups_fetch_slot(a->groups, a->hash);
+			n++;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		ahead[i].id = groups_fetch_group(ahead[i].groups, ahead[i].hash);
+	for (size_t i = 0; i < n; i++)
+		if (ahead[i].id != GROUP_NONE)
+			groups_fetch_around(ahead[i].groups, ahead[i].id);
 }
 
 /* Results feed the correlations that refer to them. The loader refuses circles; the bound holds all the same. */

@@ -127,6 +127,42 @@ uint32_t groups_find(const struct groups *t, const uint64_t hash[2])
 	}
 }
 
+void groups_fetch_slot(const struct groups *t, const uint64_t hash[2])
+{
+	if (t->slot_count)
+		__builtin_prefetch(&t->slots[slot_home(t, hash)]);
+}
+
+uint32_t groups_fetch_group(const struct groups *t, const uint64_t hash[2])
+{
+	uint32_t tag = slot_tag(hash);
+
+	if (!t->slot_count)
+		return GROUP_NONE;
+	for (uint32_t i = slot_home(t, hash); t->slots[i].id != GROUP_NONE;
+	     i = (i + 1) & (t->slot_count - 1)) {
+		if (t->slots[i].tag != tag)
+			continue;
+		__builtin_prefetch(groups_at(t, t->slots[i].id), 1);
+		return t->slots[i].id;
+	}
+	return GROUP_NONE;
+}
+
+void groups_fetch_around(const struct groups *t, uint32_t id)
+{
+	const struct group *g = groups_at(t, id);
+
+	if (g->older != GROUP_NONE)
+		__builtin_prefetch(groups_at(t, g->older), 1);
+	if (g->newer != GROUP_NONE)
+		__builtin_prefetch(groups_at(t, g->newer), 1);
+	if (g->cap) {
+		__builtin_prefetch(g->many + g->head, 1);
+		__builtin_prefetch(g->many + g->head + g->count, 1);
+	}
+}
+
 static void slot_put(struct groups *t, uint32_t id)
 {
 	const uint64_t *hash = groups_at(t, id)->hash;
@@ -193,14 +229,7 @@ void groups_touch(struct groups *t, uint32_t id)
 
 	if (t->newest == id)
 		return;
-	/* All that is far away is fetched at once: its neighbours, and both ends of the window that is looked at next. */
-	if (g->older != GROUP_NONE)
-		__builtin_prefetch(groups_at(t, g->older), 1);
-	__builtin_prefetch(groups_at(t, g->newer), 1);
-	if (g->cap) {
-		__builtin_prefetch(g->many + g->head);
-		__builtin_prefetch(g->many + g->head + g->count, 1);
-	}
+	groups_fetch_around(t, id);
 	unlink_group(t, g);
 	link_newest(t, g, id);
 }

@@ -99,6 +99,11 @@ void groups_release(struct groups *t);
 struct group *groups_at(const struct groups *t, uint32_t id);
 /* The group with that hash, or GROUP_NONE. */
 uint32_t groups_find(const struct groups *t, const uint64_t hash[2]);
+/* What a look-up will touch, fetched ahead in three steps with other work between them: the slot; the group, whose
+ * number (or GROUP_NONE) is returned unproved; its neighbours and the ends of its window. They change nothing. */
+void groups_fetch_slot(const struct groups *t, const uint64_t hash[2]);
+uint32_t groups_fetch_group(const struct groups *t, const uint64_t hash[2]);
+void groups_fetch_around(const struct groups *t, uint32_t id);
 /* Adds an empty group as the newest; there must be none with that hash. */
 uint32_t groups_add(struct groups *t, const uint64_t hash[2]);
 void groups_remove(struct groups *t, uint32_t id);

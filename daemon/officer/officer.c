@@ -67,10 +67,22 @@ static void set_stalled(struct officer *o, bool stalled, int error)
 		o->options.stalled(o->options.effects.arg, stalled);
 }
 
+static void prefetch(const struct officer *o, const struct pending *batch, size_t count)
+{
+	Isod__V1__Record *records[STATE_AHEAD];
+
+	count = count < STATE_AHEAD ? count : STATE_AHEAD;
+	for (size_t i = 0; i < count; i++)
+		records[i] = batch[i].record;
+	state_prefetch(&o->state, records, count);
+}
+
 static void batch_fold(struct officer *o, struct pending *batch, size_t count)
 {
 	o->folding = true;
 	for (size_t i = 0; i < count; i++) {
+		if (i % STATE_AHEAD == 0)
+			prefetch(o, batch + i, count - i);
 		state_apply(&o->state, batch[i].sequence, batch[i].time_ns, batch[i].record,
 		            &o->options.effects);
 		isod__v1__record__free_unpacked(batch[i].record, NULL);

@@ -196,6 +196,17 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 	apply_clock(s, &step);
 }
 
+void state_prefetch(const struct state *s, Isod__V1__Record *const *records, size_t count)
+{
+	const Isod__V1__Match *matches[STATE_AHEAD];
+	size_t n = 0;
+
+	for (size_t i = 0; i < count && n < STATE_AHEAD; i++)
+		if (records[i]->body_case == ISOD__V1__RECORD__BODY_MATCH)
+			matches[n++] = records[i]->match;
+	correlate_prefetch(s->correlate, matches, n);
+}
+
 uint64_t state_next_deadline(const struct state *s)
 {
 	uint64_t reporting = reporting_next_deadline(&s->reporting),

@@ -42,6 +42,11 @@ void state_release(struct state *s);
 void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
                  const Isod__V1__Record *record, const struct effects *effects);
 
+/* To be called before the next STATE_AHEAD records, or fewer, are applied: what they will touch is fetched into the
+ * processor's cache. It only reads. */
+#define STATE_AHEAD CORRELATE_AHEAD
+void state_prefetch(const struct state *s, Isod__V1__Record *const *records, size_t count);
+
 /* When something is due even if nothing happens, or NEVER: a Tick record is wanted then. */
 uint64_t state_next_deadline(const struct state *s);
 

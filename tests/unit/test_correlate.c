@@ -290,3 +290,32 @@ Test(correlate, groups_that_can_hold_nothing_any_more_are_dropped)
 	cr_assert_eq(correlate_groups(w.state.correlate), 1);
 	end();
 }
+
+/* What is fetched ahead may concern no correlation, lack the group's field, or have no group yet. */
+Test(correlate, what_is_fetched_ahead_changes_nothing)
+{
+	const Isod__V1__Match *ahead[CORRELATE_AHEAD * 3];
+
+	begin(five_in_a_minute());
+	settings_correlation(settings, ordered());
+	ready();
+	correlate_prefetch(w.state.correlate, ahead, 0);
+	for (size_t i = 0; i < ARRAY_LEN(ahead); i++) {
+		char address[32];
+		snprintf(address, sizeof(address), "192.0.2.%zu", i / 8);
+		ahead[i] = match_new(&w,
+		                     i % 4   ? "failed"
+		                     : i % 8 ? "a"
+		                             : "unknown",
+		                     LOW, i % 5 ? address : NULL, "root", "web1");
+	}
+	for (int round = 0; round < 2; round++) {
+		correlate_prefetch(w.state.correlate, ahead, ARRAY_LEN(ahead));
+		cr_assert_eq(correlate_groups(w.state.correlate), (size_t)round);
+		cr_assert_eq(correlate_bytes(w.state.correlate) > 0, round > 0);
+		fail_login("192.0.2.1", "root", (uint64_t)round);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ahead); i++)
+		match_free((Isod__V1__Match *)(uintptr_t)ahead[i]);
+	end();
+}

@@ -381,6 +381,9 @@ static void run(uint64_t round)
 		match_field_add(m, "g", text);
 		m->event_time_ns = e.time;
 		m->received_ns = now;
+		const Isod__V1__Match *ahead = m;
+		if (i % 3 == 0) /* changes nothing */
+			correlate_prefetch(engine, &ahead, 1);
 		size_t expected = plain_feed(group, e),
 		       got = correlate_on_match(engine, &step, m, &ret);
 		cr_assert_eq(got, expected > 0, "round %llu, match %d: type %d fired %zu",

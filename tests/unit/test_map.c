@@ -197,3 +197,17 @@ Test(map, seeds_differ_and_change_the_hash)
 	cr_assert_neq(map_hash(a, STR("key")), map_hash(b, STR("key")));
 	cr_assert_eq(map_hash(a, STR("key")), map_hash(a, STR("key")));
 }
+
+Test(map, a_pair_of_hashes_is_that_of_each_alone)
+{
+	static const char text[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+	for (size_t n = 0; n < sizeof(text); n++) {
+		uint64_t hash[2] = {map_seed(), map_seed()};
+		uint64_t a = map_hash(hash[0], str_make(text, n)),
+			 b = map_hash(hash[1], str_make(text, n));
+		map_hash_pair(hash, str_make(text, n));
+		cr_assert_eq(hash[0], a, "%zu bytes", n);
+		cr_assert_eq(hash[1], b, "%zu bytes", n);
+	}
+}
