@@ -14,6 +14,7 @@ void state_init(struct state *s)
 	s->settings = xmalloc(sizeof(*s->settings));
 	isod__v1__settings__init(s->settings);
 	s->correlate = correlate_new();
+	map_init(&s->producers);
 	incident_init(&s->incident);
 	risk_init(&s->risk);
 	architecture_init(&s->architecture);
@@ -28,6 +29,7 @@ void state_release(struct state *s)
 	for (size_t i = 0; i < s->cursor_count; i++)
 		map_release(&s->cursors[i].matched, NULL);
 	free(s->cursors);
+	map_release(&s->producers, free);
 	correlate_free(s->correlate);
 	incident_release(&s->incident);
 	risk_release(&s->risk);
@@ -72,6 +74,21 @@ static void cursor_match(struct state *s, const Isod__V1__Match *m)
 	map_put(&c->matched, match_key(m, key), c);
 	if (m->evidence->sequence > c->seen_max)
 		c->seen_max = m->evidence->sequence;
+}
+
+/* Marks only rise, whatever the order in which workers come to tell of one. */
+static void mark_producers(struct state *s, const Isod__V1__Tally *t)
+{
+	for (size_t i = 0; i < t->n_producers; i++) {
+		const Isod__V1__ProducerMark *m = t->producers[i];
+		struct producer_mark *mark = map_get(&s->producers, str_of(m->producer));
+		if (!mark) {
+			mark = xcalloc(1, sizeof(*mark));
+			map_put(&s->producers, str_of(m->producer), mark);
+		}
+		if (m->upto > mark->upto)
+			mark->upto = m->upto;
+	}
 }
 
 static void cursor_tally(struct state *s, const Isod__V1__Tally *t)
@@ -183,6 +200,7 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 	case ISOD__V1__RECORD__BODY_MATCH: apply_match(s, &step, record->match); break;
 	case ISOD__V1__RECORD__BODY_TALLY:
 		cursor_tally(s, record->tally);
+		mark_producers(s, record->tally);
 		architecture_on_tally(&s->architecture, &step, record->tally);
 		break;
 	case ISOD__V1__RECORD__BODY_COMMAND: apply_command(s, &step, record->command); break;

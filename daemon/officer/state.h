@@ -18,6 +18,11 @@ struct cursor {
 	struct map matched;
 };
 
+/* How far a producer (log/producer.h) is counted. */
+struct producer_mark {
+	uint64_t upto;
+};
+
 struct state {
 	uint64_t sequence; /* of the last record applied */
 	uint64_t time_ns;
@@ -26,6 +31,7 @@ struct state {
 	Isod__V1__Settings *settings;
 	struct cursor *cursors; /* by worker */
 	size_t cursor_count;
+	struct map producers; /* struct producer_mark by producer */
 	struct correlate *correlate;
 	struct incident_desk incident;
 	struct risk_desk risk;

@@ -40,11 +40,13 @@ Test(evidence, frames_come_back_exactly_as_they_arrived)
 	char long_source[400];
 	memset(long_source, 's', sizeof(long_source));
 	const struct evidence in[] = {
-		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello")},
-		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul))},
-		{STR(""), 0, STR("")},
-		{STR_NONE, 0, STR_NONE},
-		{str_make(long_source, sizeof(long_source)), 0, STR("x")},
+		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0},
+		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul)), 0},
+		{STR(""), 0, STR(""), 0},
+		{STR_NONE, 0, STR_NONE, 0},
+		{STR("producer/a"), EVIDENCE_NUMBERED, STR("numbered"), 0x1122334455667788},
+		{STR("producer/a"), EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED, STR(""), UINT64_MAX},
+		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0},
 	};
 	struct segment_log *l = open_log();
 	struct segment_reader *r;
@@ -63,6 +65,7 @@ Test(evidence, frames_come_back_exactly_as_they_arrived)
 		cr_assert(str_eq(out.source, str_head(in[i].source, 255)));
 		cr_assert_eq(out.flags, in[i].flags);
 		cr_assert(str_eq(out.frame, in[i].frame));
+		cr_assert_eq(out.sequence, in[i].sequence);
 	}
 	cr_assert_eq(segment_read(r, &record, error, sizeof(error)), 0);
 	segment_reader_close(r);
@@ -77,7 +80,7 @@ Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
 	struct record record;
 	struct evidence out;
 
-	evidence_append(l, 1, &(struct evidence){STR("tcp/x"), 0, str_make(frame, n)});
+	evidence_append(l, 1, &(struct evidence){STR("tcp/x"), 0, str_make(frame, n), 0});
 	segment_close(l);
 	free(frame);
 	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
@@ -91,8 +94,19 @@ Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
 Test(evidence, what_is_no_evidence_is_refused)
 {
 	static const struct str bad[] = {
-		{NULL, 0},       {"\1", 1},       {"\1\0\0", 3},    {"\2\0\0\0", 4},
-		{"\0\0\0\0", 4}, {"\1\0\1\0", 4}, {"\1\0\2\0x", 5}, {"\1\0\xff\xff xxxxxxxxx", 13},
+		{NULL, 0},
+		{"\1", 1},
+		{"\1\0\0", 3},
+		{"\2\0\0\0", 4},
+		{"\0\0\0\0", 4},
+		{"\1\0\1\0", 4},
+		{"\1\2\0\0 1234567", 12},
+		{"\2\0\0\0 1234567", 12},
+		{"\2\2\0\0 234567", 11},
+		{"\2\2\1\0 1234567", 12},
+		{"\3\2\0\0 1234567", 12},
+		{"\1\0\2\0x", 5},
+		{"\1\0\xff\xff xxxxxxxxx", 13},
 	};
 	struct evidence out = {.flags = 77};
 
@@ -100,7 +114,11 @@ Test(evidence, what_is_no_evidence_is_refused)
 		cr_assert_eq(evidence_parse(bad[i], &out), -EBADMSG, "case %zu", i);
 		cr_assert_eq(out.flags, 77);
 	}
+	cr_assert_eq(evidence_parse(STR("\2\2\0\0\1\0\0\0\0\0\0\0"), &out), 0);
+	cr_assert_eq(out.sequence, 1);
+	cr_assert_eq(out.frame.n, 0);
 	cr_assert_eq(evidence_parse(str_make("\1\0\0\0", 4), &out), 0);
+	cr_assert_eq(out.sequence, 0);
 	cr_assert_eq(out.frame.n, 0);
 	cr_assert_eq(out.source.n, 0);
 }

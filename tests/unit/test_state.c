@@ -1,4 +1,5 @@
 /* state = fold(ledger): cursors, sources, metrics, and the same answer every time. */
+#include "log/producer.h"
 #include "steps.h"
 
 static void tally(struct world *w, uint32_t worker, uint64_t upto, const char *source,
@@ -169,4 +170,73 @@ Test(state, the_same_ledger_gives_the_same_state)
 	}
 	state_release(&a.state);
 	state_release(&b.state);
+}
+
+static void mark(struct world *w, uint32_t worker, const char *producer, uint64_t upto)
+{
+	Isod__V1__ProducerMark m = ISOD__V1__PRODUCER_MARK__INIT, *marks[] = {&m};
+	Isod__V1__Tally t = ISOD__V1__TALLY__INIT;
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	char name[PRODUCER_ID_MAX + 1];
+
+	snprintf(name, sizeof(name), "%s", producer);
+	m.producer = name;
+	m.upto = upto;
+	t.worker = worker;
+	t.upto = ++w->evidence;
+	t.n_producers = 1;
+	t.producers = marks;
+	record.body_case = ISOD__V1__RECORD__BODY_TALLY;
+	record.tally = &t;
+	world_apply(w, &record);
+}
+
+static uint64_t mark_of(const struct world *w, const char *producer)
+{
+	const struct producer_mark *m = map_get(&w->state.producers, str_of(producer));
+
+	return m ? m->upto : 0;
+}
+
+Test(state, a_producers_mark_only_rises_whatever_worker_tells_of_it)
+{
+	struct world w;
+
+	world_init(&w);
+	mark(&w, 0, "web", 10);
+	mark(&w, 1, "db", 7);
+	cr_assert_eq(mark_of(&w, "web"), 10);
+	cr_assert_eq(mark_of(&w, "db"), 7);
+	mark(&w, 2, "web", 25);
+	mark(&w, 0, "web", 11);
+	cr_assert_eq(mark_of(&w, "web"), 25);
+	cr_assert_eq(w.state.producers.count, 2);
+	state_release(&w.state);
+}
+
+Test(state, a_producer_is_told_by_its_source)
+{
+	static const struct {
+		const char *source, *id;
+	} cases[] = {
+		{"producer/web", "web"},
+		{"producer/web/10.0.0.1", "web"},
+		{"producer/a.b_c-9/", "a.b_c-9"},
+		{"producer/", ""},
+		{"producer", ""},
+		{"producer/a b", ""},
+		{"producers/web", ""},
+		{"tls/producer/web", ""},
+		{"producer//x", ""},
+	};
+	char longest[PRODUCER_ID_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		cr_expect(str_eq(producer_of_source(str_of(cases[i].source)), str_of(cases[i].id)),
+		          "%s", cases[i].source);
+	memset(longest, 'x', sizeof(longest));
+	cr_assert(producer_id_is_valid(str_make(longest, PRODUCER_ID_MAX)));
+	cr_assert_not(producer_id_is_valid(str_make(longest, PRODUCER_ID_MAX + 1)));
+	cr_assert_not(producer_id_is_valid(STR("")));
+	cr_assert_not(producer_id_is_valid(STR("a/b")));
 }
