@@ -104,13 +104,21 @@ $(PLUGINS:%=$(BUILD)/plugins/%): $(BUILD)/plugins/%: $$(call plugin_objects,$$*)
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB) | build/.deps-test
 	$(LINK) -lcriterion -lm
 
+# Faults of the machine for scenarios (tests/integration/machine.py). Not under sanitizers, which stand there themselves.
+$(BUILD)/tests/faults.so: tests/faults/shim.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -std=c17 -D_GNU_SOURCE $(OPT) $(CWARN) -fPIC -shared $(CFLAGS) -o $@ $< -ldl -lpthread
+
+FAULTS := $(if $(SANITIZE),,$(BUILD)/tests/faults.so)
+
 $(BUILD)/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	$(LINK)
 
 # ---- tests ----
 
 .PHONY: test unit
-test: build/.deps-test all $(UNIT:%=$(BUILD)/tests/test_%)
+test: build/.deps-test all $(FAULTS) $(UNIT:%=$(BUILD)/tests/test_%)
 	@BUILD=$(BUILD) tests/run $(UNIT:%=$(BUILD)/tests/test_%) $(sort $(wildcard tests/integration/*_test.py))
 
 unit: $(UNIT:%=$(BUILD)/tests/test_%)
@@ -120,7 +128,7 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%)
 unit-%: $(BUILD)/tests/test_%
 	@BUILD=$(BUILD) $<
 
-scenario-%: build/.deps-test all
+scenario-%: build/.deps-test all $(FAULTS)
 	@BUILD=$(BUILD) tests/run tests/integration/$*_test.py
 
 # make fuzz [FUZZ_SECONDS=60]: every parser's fuzzer for so long each, with ASan and UBSan; make fuzz-NAME: one, for
