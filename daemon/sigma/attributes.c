@@ -185,6 +185,18 @@ static int read_words(struct loader *l, const struct yaml_node *doc, struct attr
 	return r;
 }
 
+/* Field names of another taxonomy are not translated. */
+static void check_taxonomy(struct loader *l, const struct yaml_node *doc)
+{
+	const struct yaml_node *node = yaml_get(doc, "taxonomy");
+
+	if (node && node->kind == YAML_SCALAR && !str_ieq(node->text, STR("sigma")))
+		loader_warn(l, node,
+		            "isod knows only the taxonomy `sigma`: names of `%.*s` are compared as "
+		            "they are written",
+		            SHOWN(node->text));
+}
+
 /* ---- lists ---- */
 
 /* namespace.name, as the schema has it. */
@@ -224,6 +236,7 @@ int attributes_read(struct loader *l, const struct yaml_node *doc, struct attrib
 		r = -EINVAL;
 	if (read_words(l, doc, ret) < 0)
 		r = -EINVAL;
+	check_taxonomy(l, doc);
 	if (tags && tags->kind != YAML_NULL && read_tags(l, tags, ret) < 0)
 		r = -EINVAL;
 	if (fields && fields->kind != YAML_NULL &&
@@ -356,8 +369,10 @@ struct known *loader_register(struct loader *l, const struct yaml_node *doc,
 	const struct yaml_node *id = yaml_get(doc, "id"), *name = yaml_get(doc, "name");
 
 	*k = (struct known){kind, index, broken, a->id, l->file, a->line};
-	bool own = !a->id.p || enter(l, &l->ids, loader_keep(l, a->id, true), k, id ? id : doc,
-	                             id ? "id" : "title", a->id);
+	/* Nothing refers to a filter: only ids that are written must differ. */
+	bool known = a->id.p && (id || kind != DOCUMENT_FILTER);
+	bool own = !known || enter(l, &l->ids, loader_keep(l, a->id, true), k, id ? id : doc,
+	                           id ? "id" : "title", a->id);
 	own &= !a->name.p || enter(l, &l->names, a->name, k, name, "name", a->name);
 	k->broken |= !own;
 	return k;

@@ -182,8 +182,11 @@ static bool name_fits(struct str pattern, struct str name)
 {
 	bool open = false; /* a `*` stands before the next piece */
 
+	/* What begins with _ is for the author's own use: only its own name or a pattern with _ means it. */
+	if (str_starts(name, STR("_")) && !str_starts(pattern, STR("_")))
+		return false;
 	if (is_word(pattern, "them"))
-		return !str_starts(name, STR("_"));
+		return true;
 	for (struct str piece = str_split(&pattern, '*');; piece = str_split(&pattern, '*')) {
 		ptrdiff_t at = 0;
 		if (!pattern.p && open)

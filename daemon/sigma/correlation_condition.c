@@ -9,7 +9,8 @@
 #define SHOWN(s) (int)((s).n < 80 ? (s).n : 80), (s).p
 #define TYPE(x)  ISOD__V1__CORRELATION_TYPE__CORRELATION_##x
 
-#define MILLI_DIGITS 3 /* decimal places of a bound */
+#define MILLI_DIGITS 3   /* decimal places of a bound */
+#define EXPONENT_MAX 100 /* of a bound: no number that is kept has as many digits */
 
 typedef __int128 wide;
 
@@ -24,30 +25,66 @@ static const struct {
 
 /* ---- bounds ---- */
 
-/* A decimal number as thousandths. 0, -EINVAL or -ERANGE. */
+/* The digits of "12.5" in *ret, and in *ret_places how many of them stand behind the point; *text becomes the rest. */
+static int read_digits(struct str *text, wide *ret, int64_t *ret_places)
+{
+	bool point = false, any = false;
+	int64_t places = 0;
+	wide v = 0;
+
+	for (; text->n; *text = str_skip(*text, 1)) {
+		char c = text->p[0];
+		if (c == '.' && !point) {
+			point = true;
+			continue;
+		}
+		if (c < '0' || c > '9')
+			break;
+		if (v > (wide)INT64_MAX * 1000)
+			return -ERANGE;
+		v = v * 10 + (c - '0');
+		places += point;
+		any = true;
+	}
+	*ret = v;
+	*ret_places = places;
+	return any ? 0 : -EINVAL;
+}
+
+/* A decimal number (100, -0.5, 1e6) as thousandths. 0; -EINVAL when it is none or has more digits; -ERANGE. */
 static int to_milli(struct str text, int64_t *ret)
 {
 	bool negative = str_starts(text, STR("-"));
-	char digits[32];
-	uint64_t n;
+	int64_t places, exponent = 0;
+	wide v;
 
-	if (negative)
+	if (negative || str_starts(text, STR("+")))
 		text = str_skip(text, 1);
-	struct str rest = text, whole = str_split(&rest, '.');
-	if (whole.n == 0 || (rest.p && rest.n == 0) || rest.n > MILLI_DIGITS)
-		return -EINVAL;
-	if (whole.n > sizeof(digits) - MILLI_DIGITS)
+	int r = read_digits(&text, &v, &places);
+	if (r == 0 && text.n && (text.p[0] | 0x20) == 'e') {
+		text = str_skip(text, 1);
+		if (str_starts(text, STR("+")))
+			text = str_skip(text, 1);
+		r = str_to_i64(text, &exponent);
+		text = STR_NONE;
+	}
+	if (r < 0 || text.n)
+		return r < 0 ? r : -EINVAL;
+	if (exponent > EXPONENT_MAX || exponent < -EXPONENT_MAX)
 		return -ERANGE;
-	memset(digits, '0', sizeof(digits));
-	memcpy(digits, whole.p, whole.n);
-	if (rest.p)
-		memcpy(digits + whole.n, rest.p, rest.n);
-	int r = str_to_u64(str_make(digits, whole.n + MILLI_DIGITS), &n);
-	if (r < 0)
-		return r;
-	if (n > INT64_MAX)
+	for (exponent += MILLI_DIGITS - places; v && exponent > 0; exponent--) {
+		v *= 10;
+		if (v > INT64_MAX)
+			return -ERANGE;
+	}
+	for (; v && exponent < 0; exponent++) {
+		if (v % 10)
+			return -EINVAL;
+		v /= 10;
+	}
+	if (v > INT64_MAX)
 		return -ERANGE;
-	*ret = negative ? -(int64_t)n : (int64_t)n;
+	*ret = (int64_t)(negative ? -v : v);
 	return 0;
 }
 

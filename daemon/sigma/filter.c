@@ -56,7 +56,8 @@ struct applied {
 	size_t count, cap;
 };
 
-static void apply(const struct loader *l, const struct draft_filter *f, size_t rule,
+/* False when the rule's log source is none of the filter's. */
+static bool apply(const struct loader *l, const struct draft_filter *f, size_t rule,
                   struct applied *applied)
 {
 	const struct rule *r = &l->rules[rule];
@@ -64,9 +65,10 @@ static void apply(const struct loader *l, const struct draft_filter *f, size_t r
 
 	if (!part_fits(f->product, r->product) || !part_fits(f->category, r->category) ||
 	    !part_fits(f->service, r->service))
-		return;
+		return false;
 	xgrow(&a->items, &a->cap, a->count + 1, sizeof(*a->items));
 	a->items[a->count++] = f->condition;
+	return true;
 }
 
 static void apply_to_listed(struct loader *l, const struct draft_filter *f, struct applied *applied)
@@ -83,8 +85,11 @@ static void apply_to_listed(struct loader *l, const struct draft_filter *f, stru
 			diag_add(l->diags, DIAG_ERROR, f->file, ref->line, ref->column,
 			         "a filter applies to detection rules, `%.*s` is none",
 			         (int)(ref->text.n < 80 ? ref->text.n : 80), ref->text.p);
-		else if (!k->broken)
-			apply(l, f, k->index, applied);
+		else if (!k->broken && !apply(l, f, k->index, applied))
+			diag_add(l->diags, DIAG_WARNING, f->file, ref->line, ref->column,
+			         "the rule `%.*s` has another log source than this filter, which "
+			         "therefore does nothing to it",
+			         (int)(ref->text.n < 80 ? ref->text.n : 80), ref->text.p);
 	}
 }
 
@@ -104,6 +109,7 @@ void filters_finish(struct loader *l)
 {
 	struct applied *applied = xcalloc(l->rule_count, sizeof(*applied));
 
+	/* All that apply must hold, as the reference implementation has it: a rule's condition *and* each filter's. */
 	l->set->filters = l->filter_count;
 	for (size_t i = 0; i < l->filter_count; i++) {
 		const struct draft_filter *f = l->filters[i];

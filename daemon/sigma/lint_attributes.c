@@ -132,7 +132,8 @@ static void check_list(struct loader *l, const struct yaml_node *doc, const char
 
 static void check_related(struct loader *l, const struct yaml_node *doc)
 {
-	static const char *const types[] = {"derived", "obsolete", "merged", "renamed", "similar"};
+	static const char *const types[] = {"correlation", "derived", "obsolete",
+	                                    "merged",      "renamed", "similar"};
 	const struct yaml_node *n = yaml_get(doc, "related");
 
 	if (n && n->kind != YAML_LIST)
@@ -152,8 +153,8 @@ static void check_related(struct loader *l, const struct yaml_node *doc)
 			continue;
 		const char *near = diag_suggest(type->text.p, types, ARRAY_LEN(types));
 		loader_warn(l, type,
-		            "a relation is derived, obsolete, merged, renamed or similar, "
-		            "not `%.*s`%s%s%s",
+		            "a relation is correlation, derived, obsolete, merged, renamed or "
+		            "similar, not `%.*s`%s%s%s",
 		            SHOWN(type->text), near ? ": did you mean `" : "", near ? near : "",
 		            near ? "`?" : "");
 	}

@@ -215,9 +215,15 @@ static int add_values(struct draft *d, const struct yaml_node *node)
 	if (node->count == 0)
 		return selection_complain(d->c, DIAG_ERROR, node->line, node->column,
 		                          "an empty list of values can never match");
-	for (size_t i = 0; i < node->count; i++)
-		if (add_value(d, node->items[i]) < 0)
+	for (size_t i = 0; i < node->count; i++) {
+		const struct yaml_node *item = node->items[i];
+		if (add_value(d, item) < 0)
 			r = -EINVAL;
+		else if (item->kind == YAML_NULL && node->count > 1)
+			selection_complain(d->c, DIAG_WARNING, item->line, item->column,
+			                   "Sigma knows null only alone, not among other values: "
+			                   "give it a selection of its own");
+	}
 	return r;
 }
 

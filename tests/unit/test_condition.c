@@ -56,7 +56,7 @@ Test(condition, grammar)
 		{"1 OF Them", "b", true},
 		{"1 of sel_*", "c", true},
 		{"all of sel*", "c", true},
-		{"1 of *", "d", true},
+		{"1 of *", "d", false},
 		{"1 of _*", "d", true},
 		{"1 of s*_c", "c", true},
 		{"2 of them", "ac", true},

@@ -223,6 +223,12 @@ Test(correlation_rules, types_of_numbers)
 	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MIN, 12345, 0},
 		{COR("type: value_max, rules: fail, condition: {field: n, neq: 0}"),
 	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MAX, 0, 0},
+		{COR("type: value_max, rules: fail, condition: {field: n, gt: 1.5e6}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MAX, 1500000000, 0},
+		{COR("type: value_max, rules: fail, condition: {field: n, gt: -.25000}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MAX, -250, 0},
+		{COR("type: value_max, rules: fail, condition: {field: n, gt: +2500E-3}"),
+	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MAX, 2500, 0},
 		{COR("type: value_median, rules: fail, condition: {field: n, eq: "
 	             "9223372036854775.807}"),
 	         ISOD__V1__CORRELATION_TYPE__CORRELATION_VALUE_MEDIAN, INT64_MAX, 0},
@@ -413,8 +419,14 @@ Test(correlation_rules, errors_in_numbers_words_and_settings)
 	        "takes 1 `field` at most");
 	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1.2345}\n"), 6, 30,
 	        "at most 3 decimal places");
-	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1e3}\n"), 6, 30,
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1e-4}\n"), 6, 30,
+	        "at most 3 decimal places");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1e}\n"), 6, 30,
 	        "is a number");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1.2.3}\n"), 6, 30,
+	        "is a number");
+	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 1e99}\n"), 6, 30,
+	        "too large");
 	refused(C("value_sum", "  rules: fail\n  condition: {field: a, gte: 9223372036854776}\n"),
 	        6, 30, "too large");
 	refused(C("value_avg", "  rules: fail\n  condition: {field: a, gt: 1.5, lt: 1.501}\n"), 6,
