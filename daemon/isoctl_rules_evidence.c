@@ -36,34 +36,13 @@ static bool is_number(const char *s)
 
 /* ---- one worker ---- */
 
-static int by_sequence(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* The sequences that the segments begin with, in order; the caller frees. */
 static uint64_t *list_segments(const char *dir, size_t *ret_count)
 {
-	DIR *d = opendir(dir);
-	struct dirent *entry;
-	uint64_t *firsts = NULL, first;
-	size_t count = 0, cap = 0;
+	uint64_t *firsts = NULL;
 
-	while (d && (entry = readdir(d))) {
-		struct str name = str_of(entry->d_name);
-		if (!str_ends(name, STR(".log")) ||
-		    str_to_u64(str_head(name, name.n - 4), &first) < 0)
-			continue;
-		xgrow(&firsts, &cap, count + 1, sizeof(*firsts));
-		firsts[count++] = first;
-	}
-	if (d)
-		closedir(d);
-	if (count)
-		qsort(firsts, count, sizeof(*firsts), by_sequence);
-	*ret_count = count;
+	*ret_count = 0;
+	segment_firsts(dir, &firsts, ret_count);
 	return firsts;
 }
 

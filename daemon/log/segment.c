@@ -68,12 +68,19 @@ void segment_name(uint64_t first, char out[static SEGMENT_NAME_BYTES])
 	snprintf(out, SEGMENT_NAME_BYTES, "%020" PRIu64 ".log", first);
 }
 
+void segment_packed_name(uint64_t first, char out[static SEGMENT_NAME_BYTES])
+{
+	snprintf(out, SEGMENT_NAME_BYTES, "%020" PRIu64 ".log" PACKED_SUFFIX, first);
+}
+
 static bool parse_name(const char *name, uint64_t *ret)
 {
 	struct str s = str_of(name);
 
-	return s.n == SEGMENT_NAME_BYTES - 1 && str_ends(s, STR(".log")) &&
-	       str_to_u64(str_head(s, 20), ret) == 0 && *ret > 0;
+	if (str_ends(s, STR(PACKED_SUFFIX)))
+		s = str_head(s, s.n - strlen(PACKED_SUFFIX));
+	return s.n == 24 && str_ends(s, STR(".log")) && str_to_u64(str_head(s, 20), ret) == 0 &&
+	       *ret > 0;
 }
 
 static int by_value(const void *a, const void *b)
@@ -81,6 +88,18 @@ static int by_value(const void *a, const void *b)
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
+}
+
+static size_t sort_once(uint64_t *v, size_t count)
+{
+	size_t kept = 0;
+
+	if (count)
+		qsort(v, count, sizeof(*v), by_value);
+	for (size_t i = 0; i < count; i++)
+		if (i == 0 || v[i] != v[i - 1])
+			v[kept++] = v[i];
+	return kept;
 }
 
 int segment_list(int dir_fd, uint64_t **ret, size_t *ret_count)
@@ -104,9 +123,60 @@ int segment_list(int dir_fd, uint64_t **ret, size_t *ret_count)
 		firsts[count++] = first;
 	}
 	closedir(dir);
-	if (count)
-		qsort(firsts, count, sizeof(*firsts), by_value);
 	*ret = firsts;
-	*ret_count = count;
+	*ret_count = sort_once(firsts, count);
+	return 0;
+}
+
+int segment_firsts(const char *dir, uint64_t **ret, size_t *ret_count)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int r = segment_list(fd, ret, ret_count);
+	close(fd);
+	return r;
+}
+
+/* ---- files ---- */
+
+ssize_t file_read_at(int fd, void *p, size_t n, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t r = pread(fd, (char *)p + done, n - done, (off_t)(offset + done));
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		done += (size_t)r;
+	}
+	return (ssize_t)done;
+}
+
+int file_write_at(int fd, const char *p, size_t n, uint64_t offset, size_t *done)
+{
+	while (*done < n) {
+		ssize_t r = pwrite(fd, p + *done, n - *done, (off_t)(offset + *done));
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			return -EIO; /* a regular file that takes nothing and says no why */
+		*done += (size_t)r;
+	}
+	return 0;
+}
+
+int file_sync(int fd)
+{
+	while (fdatasync(fd) < 0)
+		if (errno != EINTR)
+			return -errno;
 	return 0;
 }

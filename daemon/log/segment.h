@@ -31,6 +31,13 @@
  * evidence may leave sequences out, and only at the start of a segment; only of evidence may the oldest segments be
  * gone.
  *
+ * A finished segment may be compressed: then NAME.log.zst stands in the place of NAME.log. It is exactly one zstd
+ * frame (RFC 8878) that tells its content's size, has a checksum of it, asks for a window of at most 8 MiB, and has the
+ * bytes of NAME.log as content; nothing stands behind it. So `zstd -d` gives the same file back. Checksums, chain and
+ * all offsets in messages are those of that content. A compressed segment was whole when it was made: it has no torn
+ * tail, what is wrong with it is damage. While both forms are there (a crash in between) NAME.log is read.
+ * NAME.log.zst.tmp is one that is being made, and nothing to readers.
+ *
  * A torn tail is what a crash leaves at the end of the newest segment: a record that is cut short, or one of full
  * length with a wrong CRC in which a whole disk sector (512 bytes by file offset, as far as they belong to the record)
  * reads as zeros, with no whole record behind it; or a newest segment that has not even its header (shorter than 64
@@ -38,6 +45,9 @@
  * last record: open fails with -EBADMSG and says where. */
 #ifndef ISOD_LOG_SEGMENT_H
 #define ISOD_LOG_SEGMENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/hash.h"
@@ -110,15 +120,45 @@ void segment_reader_close(struct segment_reader *r);
 int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size);
 
 struct segment_report {
-	uint64_t records, segments, bytes;
-	uint64_t first, last;        /* sequences */
-	uint64_t torn_bytes;         /* an unfinished tail: no damage */
-	uint8_t chain[SHA256_BYTES]; /* the head */
-	char error[512];             /* the first bad record, "" if none */
+	uint64_t records, segments, bytes; /* bytes: without compression */
+	uint64_t compressed;               /* so many of the segments are */
+	uint64_t first, last;              /* sequences */
+	uint64_t torn_bytes;               /* an unfinished tail: no damage */
+	uint8_t chain[SHA256_BYTES];       /* the head */
+	char error[512];                   /* the first bad record, "" if none */
 };
 
 /* Reads the whole log and proves CRCs, sequences and the chain across segments. 0 when sound, -EBADMSG with
  * report->error, or -errno. Writes nothing. */
 int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret);
+
+/* ---- looking after finished segments: by one at a time for each log, beside its writer and its readers ---- */
+
+/* A segment is finished once the next one holds a record: the writer then never touches it again. */
+struct segment_info {
+	uint64_t first, next; /* sequences that it and the next segment begin with */
+	uint64_t
+		ended_ns; /* time of the next segment's first record: nothing in this one is younger, unless the
+	                       * clock was set back. UINT64_MAX when it cannot be told. */
+	uint64_t stored;    /* bytes on disk */
+	bool plain, packed; /* the forms that are there */
+};
+
+/* The sequences that the segments begin with, rising, whatever form they have. The caller frees *ret. 0 or -errno. */
+int segment_firsts(const char *dir, uint64_t **ret, size_t *ret_count);
+/* The log's oldest segment: 1 and *ret; 0 when it is not finished or there is none; -errno. */
+int segment_oldest(const char *dir, enum segment_kind kind, struct segment_info *ret);
+/* The oldest one behind sequence `after` of which there is a .log: the same answers. */
+int segment_plain_after(const char *dir, enum segment_kind kind, uint64_t after,
+                        struct segment_info *ret);
+/* Bytes on disk of all segments. 0 or -errno. */
+int segment_stored(const char *dir, uint64_t *ret);
+
+/* Compresses finished segment `info`, which is brought up to date. Memory: some 60 MiB at the highest level, 10 at the
+ * default, whatever the segment's size. `level`: zstd's, 1 to 19. `stop` may be NULL; when it becomes true the work is
+ * given up: -ECANCELED. 0; -EBADMSG when the segment is damaged (it stays as it is), -errno; with `error`. A failure
+ * leaves what was there. */
+int segment_pack(const char *dir, enum segment_kind kind, struct segment_info *info, int level,
+                 const atomic_bool *stop, char *error, size_t error_size);
 
 #endif

@@ -4,11 +4,13 @@
 #define ISOD_LOG_SEGMENT_INTERNAL_H
 
 #include <endian.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "log/segment.h"
 
-#define SEGMENT_NAME_BYTES 25 /* 20 digits, ".log" and the terminator */
+#define SEGMENT_NAME_BYTES 29 /* 20 digits, ".log.zst" and the terminator */
 #define SEAL_BIT           UINT32_C(0x80000000)
 
 static inline uint32_t get_le32(const void *p)
@@ -58,17 +60,42 @@ void segment_header_encode(const struct segment_header *h, char out[static SEGME
 const char *segment_header_decode(const char in[static SEGMENT_HEADER_BYTES],
                                   struct segment_header *ret);
 
+#define PACKED_SUFFIX ".zst"
 void segment_name(uint64_t first, char out[static SEGMENT_NAME_BYTES]);
-/* The first sequences of all segments in the folder, rising. The caller frees *ret. 0 or -errno. */
+void segment_packed_name(uint64_t first, char out[static SEGMENT_NAME_BYTES]);
+/* The first sequences of all segments in the folder, plain or compressed, rising, each once. The caller frees *ret.
+ * 0 or -errno. */
 int segment_list(int dir_fd, uint64_t **ret, size_t *ret_count);
 
 /* Fills `error` (cut to fit) and returns `r`. */
 int segment_error(char *error, size_t error_size, int r, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* Fills `p` from the file, fewer bytes than `n` at its end. Bytes or -errno. */
+ssize_t file_read_at(int fd, void *p, size_t n, uint64_t offset);
+/* Writes p[*done] to p[n - 1]; *done tells how far it came. 0 or -errno. */
+int file_write_at(int fd, const char *p, size_t n, uint64_t offset, size_t *done);
+/* fdatasync(2). 0 or -errno. */
+int file_sync(int fd);
+
+/* ---- a compressed segment's bytes, forward only (segment_zstd.c) ---- */
+struct unpacker;
+/* Reads `fd`, which stays the caller's, from its start. 0 with *ret and the .log's size in *ret_size; -EBADMSG, or
+ * -errno. *ret_why: what is wrong, in words. */
+int unpacker_new(int fd, struct unpacker **ret, uint64_t *ret_size, const char **ret_why);
+void unpacker_free(struct unpacker *u);
+/* The next bytes of the .log, fewer than `n` only at its end, where the frame's checksum is proven and that nothing
+ * follows. Bytes; -EBADMSG, -errno, with *ret_why. */
+ssize_t unpacker_read(struct unpacker *u, char *p, size_t n, const char **ret_why);
+/* Compresses the first `size` bytes of `in` to the empty file `out`. `stop` may be NULL; when it becomes true:
+ * -ECANCELED. 0 or -errno. */
+int pack_file(int in, uint64_t size, int out, int level, const atomic_bool *stop);
+
 /* ---- one segment file, read from its start, everything proven ---- */
 struct scan {
 	int fd;
+	struct unpacker *
+		unpacker; /* of a compressed one; all offsets and sizes are those of the .log in it */
 	char *path;
 	struct segment_header header;
 	uint64_t size;   /* of the file, when last looked at */
@@ -80,15 +107,22 @@ struct scan {
 	bool unsealed;       /* evidence: records since the last seal */
 	struct buf window;   /* bytes of the file from window_at on */
 	uint64_t window_at;
+	const char *wrong; /* what a failed read or a bad header means, in words; else NULL */
 };
 
-/* Opens and checks the header. 1; 0 when a crash has left the file without a header (*ret is not set then, but
+/* Opens the segment, the .log if it is there in both forms, and checks the header. 1; 0 when a crash has left the file without a header (*ret is not set then, but
  * ret->size is); -EBADMSG or -errno with `error`. */
 int scan_open(int dir_fd, const char *dir, enum segment_kind kind, uint64_t first, struct scan *ret,
               char *error, size_t error_size);
+/* The same of one form of it, in a file of any name. */
+int scan_open_file(int dir_fd, const char *dir, const char *name, bool packed,
+                   enum segment_kind kind, uint64_t first, struct scan *ret, char *error,
+                   size_t error_size);
 void scan_close(struct scan *s);
 /* 1 and *ret (never a seal); 0 when nothing whole follows: s->size - s->offset bytes are a torn tail, or one that is
  * being written (ask again later); -EBADMSG or -errno with `error`. */
 int scan_next(struct scan *s, struct record *ret, char *error, size_t error_size);
+/* `next` follows `s`, of which everything was read, without a seam? NULL or what is wrong. */
+const char *scan_check_seam(const struct scan *s, const struct scan *next);
 
 #endif

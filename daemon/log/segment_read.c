@@ -19,7 +19,8 @@ struct segment_reader {
 	struct scan scan;
 	bool open;         /* `scan` is */
 	uint64_t before;   /* bytes of the segments done with */
-	uint64_t count;    /* segments begun */
+	uint64_t count;    /* segments begun … */
+	uint64_t packed;   /* … and how many of them are compressed */
 	uint64_t headless; /* bytes of a newest segment without a header */
 	int failed;        /* what ended the reading … */
 	char why[512];     /* … in words */
@@ -35,22 +36,6 @@ static const char *check_beginning(const struct scan *s)
 		return "the ledger's beginning is missing";
 	if (h->first == 1 && memcmp(h->chain, zeros, SHA256_BYTES) != 0)
 		return "the log's first segment follows a chain value";
-	return NULL;
-}
-
-/* `next` follows `s` without a seam? NULL or what is wrong. */
-static const char *check_seam(const struct scan *s, const struct scan *next)
-{
-	const struct segment_header *h = &next->header;
-
-	if (s->unsealed)
-		return "the segment before it ends without a seal: its end is missing";
-	if (h->first < s->next)
-		return "it repeats sequences of the segment before it";
-	if (h->first > s->next && h->kind == SEGMENT_LEDGER)
-		return "records between it and the segment before it are missing";
-	if (memcmp(h->chain, s->chain, SHA256_BYTES) != 0)
-		return "it does not follow the segment before it: one is missing or was replaced";
 	return NULL;
 }
 
@@ -89,6 +74,7 @@ static int open_at(struct segment_reader *r, char *error, size_t error_size)
 		return e;
 	r->open = true;
 	r->count++;
+	r->packed += r->scan.unpacker != NULL;
 	const char *wrong = at == 0 ? check_beginning(&r->scan) : NULL;
 	return wrong ? seam_error(&r->scan, wrong, error, error_size) : 1;
 }
@@ -131,7 +117,7 @@ static int go_on(struct segment_reader *r, uint64_t first, bool newest, char *er
 		                  r->dir, first, first);
 	if (e < 0)
 		return e;
-	const char *wrong = check_seam(&r->scan, &next);
+	const char *wrong = scan_check_seam(&r->scan, &next);
 	if (r->scan.size != r->scan.offset)
 		e = segment_error(error, error_size, -EBADMSG,
 		                  "%s: offset %" PRIu64 ": sequence %" PRIu64
@@ -148,6 +134,7 @@ static int go_on(struct segment_reader *r, uint64_t first, bool newest, char *er
 	r->count++;
 	scan_close(&r->scan);
 	r->scan = next;
+	r->packed += next.unpacker != NULL;
 	return 1;
 }
 
@@ -240,6 +227,7 @@ int segment_verify(const char *dir, enum segment_kind kind, struct segment_repor
 		ret->last = record.sequence;
 	}
 	ret->segments = r->count;
+	ret->compressed = r->packed;
 	ret->bytes = r->before + r->headless;
 	if (r->open) {
 		ret->bytes += r->scan.size;

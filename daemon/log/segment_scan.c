@@ -32,22 +32,27 @@ static int damage(const struct scan *s, const char *what, char *error, size_t er
 	                     s->next, what);
 }
 
-/* Fills `p` from the file, fewer bytes than `n` at its end. Bytes or -errno. */
-static ssize_t read_at(int fd, void *p, size_t n, uint64_t offset)
+/* Of a compressed segment: only forward, what stands before `offset` is gone afterwards. */
+static int window_packed(struct scan *s, uint64_t offset, size_t n, const char **ret)
 {
-	size_t done = 0;
+	struct buf *w = &s->window;
 
-	while (done < n) {
-		ssize_t r = pread(fd, (char *)p + done, n - done, (off_t)(offset + done));
-		if (r < 0 && errno == EINTR)
-			continue;
+	if (offset + n > s->window_at + w->n) {
+		size_t want = n > WINDOW_BYTES ? n : WINDOW_BYTES;
+		buf_consume(w, (size_t)(offset - s->window_at));
+		s->window_at = offset;
+		int r = buf_reserve(w, want - w->n);
 		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		done += (size_t)r;
+			return r;
+		ssize_t got = unpacker_read(s->unpacker, w->p + w->n, want - w->n, &s->wrong);
+		if (got < 0)
+			return (int)got;
+		w->n += (size_t)got;
+		if (w->n < n)
+			return 0;
 	}
-	return (ssize_t)done;
+	*ret = w->p + (offset - s->window_at);
+	return 1;
 }
 
 /* `n` bytes of the file at `offset`, in place: 1 and *ret, 0 when the file ends before, -errno. */
@@ -55,13 +60,15 @@ static int window(struct scan *s, uint64_t offset, size_t n, const char **ret)
 {
 	struct buf *w = &s->window;
 
+	if (s->unpacker)
+		return window_packed(s, offset, n, ret);
 	if (offset < s->window_at || offset + n > s->window_at + w->n) {
 		size_t want = n > WINDOW_BYTES ? n : WINDOW_BYTES;
 		buf_reset(w);
 		int r = buf_reserve(w, want);
 		if (r < 0)
 			return r;
-		ssize_t got = read_at(s->fd, w->p, want, offset);
+		ssize_t got = file_read_at(s->fd, w->p, want, offset);
 		if (got < 0)
 			return (int)got;
 		w->n = (size_t)got;
@@ -103,46 +110,65 @@ static size_t record_bytes(enum segment_kind kind, uint32_t length)
 	return n > RECORD_BODY_MAX ? 0 : RECORD_HEADER_BYTES + n + record_trailer(kind);
 }
 
-int scan_open(int dir_fd, const char *dir, enum segment_kind kind, uint64_t first, struct scan *ret,
-              char *error, size_t error_size)
+/* The size of the plain file, or of what is in the compressed one. */
+static int open_content(struct scan *s, bool packed)
 {
-	char name[SEGMENT_NAME_BYTES], raw[SEGMENT_HEADER_BYTES];
-	struct scan s = {.offset = SEGMENT_HEADER_BYTES};
-	const char *wrong = NULL;
+	int r = file_size(s);
 
-	segment_name(first, name);
+	if (r == 0 && packed)
+		r = unpacker_new(s->fd, &s->unpacker, &s->size, &s->wrong);
+	return r;
+}
+
+/* The header: 1, 0 when a crash has left none, -EBADMSG with s->wrong, -errno. */
+static int read_header(struct scan *s, enum segment_kind kind, uint64_t first)
+{
+	const char *raw = "";
+
+	int r = window(s, 0, SEGMENT_HEADER_BYTES, &raw);
+	if (r < 0)
+		return r;
+	if (r == 0 && s->unpacker) {
+		s->wrong = "the segment has no header";
+		return -EBADMSG;
+	}
+	if (r == 0 || (s->size == SEGMENT_HEADER_BYTES && all_zero(raw, SEGMENT_HEADER_BYTES)))
+		return 0;
+	s->wrong = segment_header_decode(raw, &s->header);
+	if (!s->wrong && s->header.kind != kind)
+		s->wrong = "this is another kind of log";
+	if (!s->wrong && s->header.first != first)
+		s->wrong = "the header's sequence is not that of the file's name";
+	return s->wrong ? -EBADMSG : 1;
+}
+
+int scan_open_file(int dir_fd, const char *dir, const char *name, bool packed,
+                   enum segment_kind kind, uint64_t first, struct scan *ret, char *error,
+                   size_t error_size)
+{
+	struct scan s = {.offset = SEGMENT_HEADER_BYTES, .next = first};
+
 	s.fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
 	if (s.fd < 0)
 		return segment_error(error, error_size, -errno, "%s/%s: %s", dir, name,
 		                     strerror(errno));
-	int r = file_size(&s);
-	ssize_t got = r < 0 ? r : read_at(s.fd, raw, sizeof(raw), 0);
-	if (got < 0) {
-		r = segment_error(error, error_size, (int)got, "%s/%s: %s", dir, name,
-		                  strerror((int)-got));
-	} else if (got < SEGMENT_HEADER_BYTES ||
-	           (s.size == SEGMENT_HEADER_BYTES && all_zero(raw, sizeof(raw)))) {
+	buf_init(&s.window, 0);
+	int r = open_content(&s, packed);
+	if (r == 0)
+		r = read_header(&s, kind, first);
+	if (r == 0)
 		ret->size = s.size;
-		r = 0;
-	} else {
-		wrong = segment_header_decode(raw, &s.header);
-		if (!wrong && s.header.kind != kind)
-			wrong = "this is another kind of log";
-		if (!wrong && s.header.first != first)
-			wrong = "the header's sequence is not that of the file's name";
-		r = wrong ? segment_error(error, error_size, -EBADMSG,
-		                          "%s/%s: offset 0: sequence %" PRIu64 ": %s", dir, name,
-		                          first, wrong)
-		          : 1;
-	}
+	if (r < 0 && s.wrong)
+		segment_error(error, error_size, r, "%s/%s: offset 0: sequence %" PRIu64 ": %s",
+		              dir, name, first, s.wrong);
+	else if (r < 0)
+		segment_error(error, error_size, r, "%s/%s: %s", dir, name, strerror(-r));
 	if (r <= 0) {
-		close(s.fd);
+		scan_close(&s);
 		return r;
 	}
 	s.path = xasprintf("%s/%s", dir, name);
-	s.next = first;
 	memcpy(s.chain, s.header.chain, SHA256_BYTES);
-	buf_init(&s.window, 0);
 	s.hash = sha256_new();
 	if (kind == SEGMENT_EVIDENCE) {
 		sha256_begin(s.hash);
@@ -152,10 +178,25 @@ int scan_open(int dir_fd, const char *dir, enum segment_kind kind, uint64_t firs
 	return 1;
 }
 
+int scan_open(int dir_fd, const char *dir, enum segment_kind kind, uint64_t first, struct scan *ret,
+              char *error, size_t error_size)
+{
+	char name[SEGMENT_NAME_BYTES], packed[SEGMENT_NAME_BYTES];
+
+	segment_name(first, name);
+	segment_packed_name(first, packed);
+	int r = scan_open_file(dir_fd, dir, name, false, kind, first, ret, error, error_size);
+	/* The .log goes only when the other form is whole. */
+	return r != -ENOENT ? r
+	                    : scan_open_file(dir_fd, dir, packed, true, kind, first, ret, error,
+	                                     error_size);
+}
+
 void scan_close(struct scan *s)
 {
 	close(s->fd);
 	free(s->path);
+	unpacker_free(s->unpacker);
 	sha256_free(s->hash);
 	buf_release(&s->window);
 }
@@ -227,14 +268,20 @@ static int complete_but_changed(struct scan *s, uint32_t length)
 	        record_crc(s->header.salt, fits | SEAL_BIT, p, rest) == crc);
 }
 
-/* What to make of the record at s->offset, which is not whole: 0 (torn) or -EBADMSG or -errno. */
+/* What is wrong with the record at s->offset, which is not whole. */
+static const char *describe_bad(const struct scan *s, uint32_t length)
+{
+	size_t total = record_bytes(s->header.kind, length);
+
+	return total == 0                    ? "the record's length is impossible"
+	       : total > s->size - s->offset ? "the record is longer than the file"
+	                                     : "the record's checksum does not match";
+}
+
+/* What to make of that record: 0 (torn) or -EBADMSG or -errno. */
 static int judge_tail(struct scan *s, uint32_t length, char *error, size_t error_size)
 {
-	const char *what = record_bytes(s->header.kind, length) == 0
-	                           ? "the record's length is impossible"
-	                   : record_bytes(s->header.kind, length) > s->size - s->offset
-	                           ? "the record is longer than the file"
-	                           : "the record's checksum does not match";
+	const char *what = describe_bad(s, length);
 	int r = whole_behind(s);
 
 	if (r == 0)
@@ -289,7 +336,7 @@ static int whole_record(struct scan *s, const char **ret, size_t *ret_total, uin
 		return r;
 	uint32_t length = *ret_length = get_le32(p);
 	size_t total = record_bytes(s->header.kind, length);
-	if (total == 0 || (total > s->size - s->offset && (r = file_size(s)) < 0))
+	if (total == 0 || (total > s->size - s->offset && !s->unpacker && (r = file_size(s)) < 0))
 		return r < 0 ? r : 0;
 	if (s->size < s->offset || total > s->size - s->offset)
 		return 0;
@@ -303,6 +350,21 @@ static int whole_record(struct scan *s, const char **ret, size_t *ret_total, uin
 	return 1;
 }
 
+/* What is read next is no whole record: 0 at the end or for a torn tail, -EBADMSG or -errno. */
+static int end_of_records(struct scan *s, uint32_t length, char *error, size_t error_size)
+{
+	if (s->size < s->offset)
+		return damage(s, "the file became shorter", error, error_size);
+	/* A finished segment was whole when it was compressed. */
+	if (s->unpacker && s->size != s->offset)
+		return damage(s, describe_bad(s, length), error, error_size);
+	if (s->unpacker)
+		return s->unsealed ? damage(s, "the segment ends without a seal", error, error_size)
+		                   : 0;
+	return s->size - s->offset < RECORD_HEADER_BYTES ? 0
+	                                                 : judge_tail(s, length, error, error_size);
+}
+
 int scan_next(struct scan *s, struct record *ret, char *error, size_t error_size)
 {
 	bool fresh = false;
@@ -312,10 +374,12 @@ int scan_next(struct scan *s, struct record *ret, char *error, size_t error_size
 
 	for (;;) {
 		int r = whole_record(s, &p, &total, &length);
+		if (r < 0 && s->wrong)
+			return damage(s, s->wrong, error, error_size);
 		if (r < 0)
 			return segment_error(error, error_size, r, "%s: offset %" PRIu64 ": %s",
 			                     s->path, s->offset, strerror(-r));
-		if (r == 0 && !fresh) {
+		if (r == 0 && !fresh && !s->unpacker) {
 			/* What was read some time ago may have been the half of it. */
 			fresh = true;
 			buf_reset(&s->window);
@@ -325,12 +389,8 @@ int scan_next(struct scan *s, struct record *ret, char *error, size_t error_size
 				                     strerror(-r));
 			continue;
 		}
-		if (r == 0 && s->size < s->offset)
-			return damage(s, "the file became shorter", error, error_size);
 		if (r == 0)
-			return s->size - s->offset < RECORD_HEADER_BYTES
-			               ? 0
-			               : judge_tail(s, length, error, error_size);
+			return end_of_records(s, length, error, error_size);
 		bool seal = length & SEAL_BIT;
 		if (get_le64(p + 8) != (seal ? s->next - 1 : s->next))
 			return damage(s, "the record has another sequence", error, error_size);
@@ -346,4 +406,19 @@ int scan_next(struct scan *s, struct record *ret, char *error, size_t error_size
 		                       str_make(p + RECORD_HEADER_BYTES, length)};
 		return 1;
 	}
+}
+
+const char *scan_check_seam(const struct scan *s, const struct scan *next)
+{
+	const struct segment_header *h = &next->header;
+
+	if (s->unsealed)
+		return "the segment before it ends without a seal: its end is missing";
+	if (h->first < s->next)
+		return "it repeats sequences of the segment before it";
+	if (h->first > s->next && h->kind == SEGMENT_LEDGER)
+		return "records between it and the segment before it are missing";
+	if (memcmp(h->chain, s->chain, SHA256_BYTES) != 0)
+		return "it does not follow the segment before it: one is missing or was replaced";
+	return NULL;
 }

@@ -46,29 +46,6 @@ static int fail(const struct segment_log *l, int r, const char *what, char *erro
 	return segment_error(error, error_size, r, "%s: %s: %s", l->dir, what, strerror(-r));
 }
 
-static int write_at(int fd, const char *p, size_t n, uint64_t offset, size_t *done)
-{
-	while (*done < n) {
-		ssize_t r = pwrite(fd, p + *done, n - *done, (off_t)(offset + *done));
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			return -EIO; /* a regular file that takes nothing and says no why */
-		*done += (size_t)r;
-	}
-	return 0;
-}
-
-static int sync_fd(int fd)
-{
-	while (fdatasync(fd) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
-}
-
 /* The folder's new entry, and the folder's own entries above it, which may be as new. */
 static int sync_dirs(int dir_fd, bool first_segment)
 {
@@ -102,9 +79,9 @@ static int begin_segment(struct segment_log *l, uint64_t first)
 	int fd = openat(l->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return -errno;
-	int r = write_at(fd, raw, sizeof(raw), 0, &done);
+	int r = file_write_at(fd, raw, sizeof(raw), 0, &done);
 	if (r == 0)
-		r = sync_fd(fd);
+		r = file_sync(fd);
 	if (r == 0)
 		r = sync_dirs(l->dir_fd, l->fd < 0);
 	if (r < 0) {
@@ -133,7 +110,7 @@ static int cut_tail(struct segment_log *l, const struct scan *s)
 		return 0;
 	if (ftruncate(l->fd, (off_t)s->offset) < 0)
 		return -errno;
-	int r = sync_fd(l->fd);
+	int r = file_sync(l->fd);
 	if (r < 0)
 		return r;
 	log_warning("%s: offset %" PRIu64 ": a torn tail of %" PRIu64
@@ -161,7 +138,7 @@ static int take_up(struct segment_log *l, uint64_t first, char *error, size_t er
 	}
 	while ((r = scan_next(&s, &record, error, error_size)) > 0)
 		;
-	if (r == 0) {
+	if (r == 0 && !s.unpacker) {
 		l->fd = openat(l->dir_fd, name, O_RDWR | O_CLOEXEC);
 		r = l->fd < 0 ? -errno : cut_tail(l, &s);
 		if (r < 0)
@@ -179,6 +156,10 @@ static int take_up(struct segment_log *l, uint64_t first, char *error, size_t er
 		memcpy(l->chain, s.chain, SHA256_BYTES);
 		l->hash = s.hash;
 		s.hash = NULL;
+		/* What came after a compressed one is gone: the log goes on in a new one. */
+		r = s.unpacker ? begin_segment(l, s.next) : 0;
+		if (r < 0)
+			fail(l, r, name, error, error_size);
 	}
 	scan_close(&s);
 	return r < 0 ? r : 1;
@@ -378,7 +359,7 @@ static int write_pending(struct segment_log *l)
 	if (l->written == l->pending.n)
 		return 0;
 	absorb(l);
-	int r = write_at(l->fd, l->pending.p, l->pending.n, l->size, &l->written);
+	int r = file_write_at(l->fd, l->pending.p, l->pending.n, l->size, &l->written);
 	l->unsynced |= l->written > before;
 	if (r < 0)
 		return r;
@@ -392,7 +373,7 @@ static int sync_written(struct segment_log *l)
 {
 	if (!l->unsynced)
 		return 0;
-	int r = sync_fd(l->fd);
+	int r = file_sync(l->fd);
 	if (r < 0) {
 		l->broken = r;
 		return r;

@@ -1,11 +1,13 @@
 /* Arbitrary bytes as the files of a log: reading, verifying and opening must end, agree and leave a sound log. The
  * first byte chooses the kind and where the rest is cut into two segments; checksums are mended when its low bit is
- * set, so that the code behind them is reached. */
+ * set, so that the code behind them is reached. The top bits of the second choose the form of the first segment: plain;
+ * compressed; arbitrary bytes as a compressed one; and compressed with a changed byte. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include "base/log.h"
 #include "log/segment_internal.h"
@@ -31,16 +33,33 @@ static const char *folder(void)
 	return made;
 }
 
-static void put(const char *dir, uint64_t first, const uint8_t *p, size_t n)
+enum form { PLAIN, PACKED, RUBBISH, BROKEN };
+
+static void put(const char *dir, uint64_t first, enum form form, const uint8_t *p, size_t n)
 {
 	char name[SEGMENT_NAME_BYTES], path[128];
+	uint8_t *packed = NULL;
 
-	segment_name(first, name);
+	if (form == PLAIN)
+		segment_name(first, name);
+	else
+		segment_packed_name(first, name);
+	if (form == PACKED || form == BROKEN) {
+		uint8_t at = n ? p[n / 2] : 0;
+		packed = malloc(ZSTD_compressBound(n));
+		if (!packed)
+			abort();
+		n = ZSTD_compress(packed, ZSTD_compressBound(n), p, n, 1);
+		if (form == BROKEN)
+			packed[at % n] ^= 1;
+		p = packed;
+	}
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	FILE *f = fopen(path, "w");
 	if (!f || fwrite(p, 1, n, f) != n)
 		abort();
 	fclose(f);
+	free(packed);
 }
 
 /* Gives header and records the checksums that their other bytes ask for. */
@@ -72,6 +91,9 @@ static void clean(const char *dir)
 		segment_name(firsts[i], name);
 		snprintf(path, sizeof(path), "%s/%s", dir, name);
 		unlink(path);
+		segment_packed_name(firsts[i], name);
+		snprintf(path, sizeof(path), "%s/%s", dir, name);
+		unlink(path);
 	}
 	free(firsts);
 }
@@ -97,11 +119,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		mend(copy, n - split, kind);
 		mend(copy + n - split, split, kind);
 	}
-	put(dir, 1, (const uint8_t *)copy, n - split);
+	put(dir, 1, data[1] >> 6, (const uint8_t *)copy, n - split);
 	if (split)
-		put(dir, 1 + data[1], (const uint8_t *)copy + n - split, split);
+		put(dir, 1 + (data[1] & 63), PLAIN, (const uint8_t *)copy + n - split, split);
 	free(copy);
 
+	if (data[1] & 32) {
+		/* Whether it can be compressed or not: the same is read as before. */
+		struct segment_info info;
+		int before = segment_verify(dir, kind, &report);
+		if (segment_oldest(dir, kind, &info) > 0 && info.plain) {
+			int done = segment_pack(dir, kind, &info, 1, NULL, error, sizeof(error));
+			if (done < 0 && before == 0)
+				abort();
+			if (segment_verify(dir, kind, &again) != before ||
+			    again.records != report.records)
+				abort();
+		}
+	}
 	int sound = segment_verify(dir, kind, &report);
 	if ((sound < 0) != (report.error[0] != '\0'))
 		abort();

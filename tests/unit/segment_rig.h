@@ -124,9 +124,21 @@ static char *segment_path(uint64_t first)
 	return xasprintf("%s/%s", dir, name);
 }
 
-static inline struct buf file_content(uint64_t first)
+static inline char *packed_path(uint64_t first)
 {
-	char *path = segment_path(first);
+	return xasprintf("%s/%020" PRIu64 ".log.zst", dir, first);
+}
+
+static inline bool is_there(char *path)
+{
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
+static inline struct buf path_content(const char *path)
+{
 	struct buf b;
 	buf_init(&b, 0);
 	FILE *f = fopen(path, "r");
@@ -135,17 +147,31 @@ static inline struct buf file_content(uint64_t first)
 	while ((c = getc(f)) != EOF)
 		buf_putc(&b, (char)c);
 	fclose(f);
+	return b;
+}
+
+static inline struct buf file_content(uint64_t first)
+{
+	char *path = segment_path(first);
+	struct buf b = path_content(path);
+
 	free(path);
 	return b;
+}
+
+static inline void put_path(const char *path, struct str content)
+{
+	FILE *f = fopen(path, "w");
+	cr_assert(f);
+	cr_assert_eq(fwrite(content.p, 1, content.n, f), content.n);
+	fclose(f);
 }
 
 static inline void put_file(uint64_t first, struct str content)
 {
 	char *path = segment_path(first);
-	FILE *f = fopen(path, "w");
-	cr_assert(f);
-	cr_assert_eq(fwrite(content.p, 1, content.n, f), content.n);
-	fclose(f);
+
+	put_path(path, content);
 	free(path);
 }
 
@@ -206,6 +232,32 @@ static inline void fill(enum segment_kind kind, unsigned batches, unsigned each,
 		cr_assert_eq(segment_sync(l), 0);
 	}
 	segment_close(l);
+}
+
+/* How many segments are finished: all but the newest, and not the one before it while that is empty. */
+static inline size_t finished_count(void)
+{
+	size_t count = segment_count();
+	struct buf newest = file_content(segment_at(count - 1));
+	bool empty = newest.n <= SEGMENT_HEADER_BYTES;
+
+	buf_release(&newest);
+	return count - 1 - (empty && count > 1);
+}
+
+/* Compresses all finished segments. Returns how many, or the error. */
+static inline int pack_all(enum segment_kind kind)
+{
+	struct segment_info info = {0};
+	int r, count = 0;
+
+	while ((r = segment_plain_after(dir, kind, info.first, &info)) > 0) {
+		r = segment_pack(dir, kind, &info, 3, NULL, error, sizeof(error));
+		if (r < 0)
+			return r;
+		count++;
+	}
+	return r < 0 ? r : count;
 }
 
 #endif

@@ -162,3 +162,43 @@ Test(segment, the_kernels_own_refusal_is_an_error_that_can_be_waited_out)
 	segment_close(l);
 	cr_assert_eq(read_all(SEGMENT_EVIDENCE, 0), 100);
 }
+
+Test(segment, a_full_disk_leaves_a_segment_uncompressed_until_there_is_room)
+{
+	for (enum segment_kind kind = 0; each_kind(&kind);) {
+		fill(kind, 4, 4, 300);
+		size_t finished = finished_count();
+		for (size_t room = 0;; room += 11) {
+			disk.room_limited = true;
+			disk.room = room;
+			disk.full = room % 2 ? EIO : ENOSPC;
+			int r = pack_all(kind);
+			disk.room_limited = false;
+			cr_assert_eq(read_all(kind, 0), 16);
+			if (r >= 0)
+				break;
+			cr_assert_eq(r, -disk.full);
+			cr_assert(strstr(error, "cannot be compressed"), "%s", error);
+		}
+		disk.sync_error = EIO;
+		struct segment_log *l = NULL;
+		struct segment_report report;
+		cr_assert_eq(segment_verify(dir, kind, &report), 0);
+		cr_assert_eq(report.compressed, finished);
+		disk.sync_error = 0;
+		l = open_log(kind, 300);
+		append(l, 10);
+		cr_assert_eq(segment_sync(l), 0);
+		append(l, 1);
+		cr_assert_eq(segment_sync(l), 0);
+		/* What does not reach the disk does not replace what has. */
+		disk.sync_error = EIO;
+		cr_assert_eq(pack_all(kind), -EIO);
+		disk.sync_error = 0;
+		cr_assert_eq(segment_verify(dir, kind, &report), 0);
+		cr_assert_eq(report.compressed, finished);
+		cr_assert_gt(pack_all(kind), 0);
+		segment_close(l);
+		cr_assert_eq(read_all(kind, 0), 27);
+	}
+}
