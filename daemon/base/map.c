@@ -1,5 +1,6 @@
 #include "base/map.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -29,6 +30,16 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 #define HASH_BEGIN 0xa0761d6478bd642fULL
 #define HASH_STEP  0xe7037ed1a0b428dbULL
 
+/* Up to 8 bytes as a number, the same on every machine. */
+static inline uint64_t word_at(const char *p, size_t n)
+{
+	uint64_t word = 0;
+
+	if (n)
+		memcpy(&word, p, n);
+	return le64toh(word);
+}
+
 uint64_t map_hash(uint64_t seed, struct str key)
 {
 	uint64_t h = seed ^ HASH_BEGIN, word;
@@ -36,12 +47,10 @@ uint64_t map_hash(uint64_t seed, struct str key)
 	const char *p = key.p;
 
 	for (; n >= 8; p += 8, n -= 8) {
-		memcpy(&word, p, 8);
+		word = word_at(p, 8);
 		h = mix(h ^ word, HASH_STEP);
 	}
-	word = 0;
-	if (n)
-		memcpy(&word, p, n);
+	word = word_at(p, n);
 	h = mix(h ^ word, HASH_STEP ^ key.n);
 	return mix(h, HASH_BEGIN);
 }
@@ -53,13 +62,11 @@ void map_hash_pair(uint64_t hash[2], struct str key)
 	const char *p = key.p;
 
 	for (; n >= 8; p += 8, n -= 8) {
-		memcpy(&word, p, 8);
+		word = word_at(p, 8);
 		a = mix(a ^ word, HASH_STEP);
 		b = mix(b ^ word, HASH_STEP);
 	}
-	word = 0;
-	if (n)
-		memcpy(&word, p, n);
+	word = word_at(p, n);
 	hash[0] = mix(mix(a ^ word, HASH_STEP ^ key.n), HASH_BEGIN);
 	hash[1] = mix(mix(b ^ word, HASH_STEP ^ key.n), HASH_BEGIN);
 }

@@ -42,7 +42,8 @@ void *map_remove(struct map *m, struct str key);
  * during a walk, others may not, nothing may be added. */
 const struct map_entry *map_next(const struct map *m, size_t *at);
 
-/* The seeded hash itself, for tables of one's own. */
+/* The seeded hash itself, for tables of one's own. Snapshots hold its results (officer/save.h): whoever changes the
+ * function makes a new SAVE_FORMAT. */
 uint64_t map_hash(uint64_t seed, struct str key);
 /* Two of them at once, in little more time than one: *hash are the seeds, and become the hashes. */
 void map_hash_pair(uint64_t hash[2], struct str key);

@@ -39,6 +39,53 @@ void pb_add_text(char ***array, size_t *count, const char *text)
 	*at = xstrdup(text);
 }
 
+static size_t item_size(const ProtobufCFieldDescriptor *f)
+{
+	switch (f->type) {
+	case PROTOBUF_C_TYPE_BOOL: return sizeof(protobuf_c_boolean);
+	case PROTOBUF_C_TYPE_BYTES: return sizeof(ProtobufCBinaryData);
+	case PROTOBUF_C_TYPE_STRING: return sizeof(char *);
+	case PROTOBUF_C_TYPE_MESSAGE: return sizeof(ProtobufCMessage *);
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE: return 8;
+	default: return 4;
+	}
+}
+
+static void open_repeated(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+	size_t count = *(size_t *)((char *)m + f->quantifier_offset), room = 1;
+	void **items = (void **)((char *)m + f->offset);
+
+	if (!count)
+		return;
+	while (room < count)
+		room *= 2;
+	*items = xrealloc(*items, room * item_size(f));
+	for (size_t i = 0; i < count && f->type == PROTOBUF_C_TYPE_MESSAGE; i++)
+		pb_open(((ProtobufCMessage **)*items)[i]);
+}
+
+void pb_open(ProtobufCMessage *message)
+{
+	for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &message->descriptor->fields[i];
+		if (f->label == PROTOBUF_C_LABEL_REPEATED)
+			open_repeated(message, f);
+		else if (f->type == PROTOBUF_C_TYPE_MESSAGE &&
+		         !(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)) {
+			ProtobufCMessage *below =
+				*(ProtobufCMessage **)((char *)message + f->offset);
+			if (below)
+				pb_open(below);
+		}
+	}
+}
+
 static uint8_t *packed(const ProtobufCMessage *m, size_t *ret_size)
 {
 	uint8_t *p = xmalloc(protobuf_c_message_get_packed_size(m));

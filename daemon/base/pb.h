@@ -19,7 +19,11 @@ void *pb_add(void *array, size_t *count, size_t item_size);
 /* Appends a copy of a string to a repeated string member. */
 void pb_add_text(char ***array, size_t *count, const char *text);
 
-/* A deep copy, to be freed with free_unpacked. */
+/* After unpacking, which leaves arrays exactly as long as they are: makes the room that pb_add takes for granted in every
+ * repeated member of the message and of those below it. */
+void pb_open(ProtobufCMessage *message);
+
+/* A deep copy, not open for pb_add, to be freed with free_unpacked. */
 void *pb_copy(const ProtobufCMessage *message);
 
 /* True if both are the same message with equal contents (by their packed form). */

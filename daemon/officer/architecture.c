@@ -1,7 +1,11 @@
 #include "officer/architecture.h"
 
-#include "base/pb.h"
+#include <errno.h>
+#include <stdlib.h>
+
 #include "base/mem.h"
+#include "base/pb.h"
+#include "officer/save.h"
 
 static void free_source(void *p)
 {
@@ -65,4 +69,33 @@ void architecture_on_tally(struct architecture_desk *d, const struct step *s,
 const Isod__V1__SourceStatus *architecture_get(const struct architecture_desk *d, struct str source)
 {
 	return map_get(&d->sources, source);
+}
+
+/* ---- saved ---- */
+
+void architecture_save(const struct architecture_desk *d, struct saver *to)
+{
+	Isod__V1__SnapshotSources m = ISOD__V1__SNAPSHOT_SOURCES__INIT;
+	void **all = save_values(&d->sources);
+	SAVE_PART(part, SOURCES);
+
+	part.sources = &m;
+	for (size_t at = 0; at < d->sources.count; at += m.n_sources) {
+		m.sources = (Isod__V1__SourceStatus **)all + at;
+		m.n_sources = save_fit(all + at, d->sources.count - at);
+		save_part(to, &part);
+	}
+	free(all);
+}
+
+int architecture_load(struct architecture_desk *d, Isod__V1__SnapshotSources *from)
+{
+	for (size_t i = 0; i < from->n_sources; i++) {
+		Isod__V1__SourceStatus *source = from->sources[i];
+		if (map_get(&d->sources, str_of(source->source)))
+			return -EBADMSG;
+		from->sources[i] = NULL;
+		map_put(&d->sources, str_of(source->source), source);
+	}
+	return 0;
 }

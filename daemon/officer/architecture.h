@@ -17,6 +17,9 @@ void architecture_release(struct architecture_desk *d);
 void architecture_on_tally(struct architecture_desk *d, const struct step *s,
                            const Isod__V1__Tally *t);
 
+void architecture_save(const struct architecture_desk *d, struct saver *to);
+int architecture_load(struct architecture_desk *d, Isod__V1__SnapshotSources *from);
+
 const Isod__V1__SourceStatus *architecture_get(const struct architecture_desk *d,
                                                struct str source);
 

@@ -43,8 +43,6 @@ struct correlate *correlate_new(void)
 	struct correlate *c = xcalloc(1, sizeof(*c));
 
 	map_init(&c->feeds);
-	c->seeds[0] = map_seed();
-	c->seeds[1] = map_seed();
 	return c;
 }
 
@@ -508,9 +506,19 @@ size_t correlate_on_match(struct correlate *c, const struct step *s, const Isod_
 
 /* ---- the clock ---- */
 
+bool correlate_seeded(const struct correlate *c)
+{
+	return c->seeds[0] || c->seeds[1];
+}
+
 void correlate_on_started(struct correlate *c, const struct step *s)
 {
+	const Isod__V1__Started *started = s->record->started;
+
 	c->started_ns = s->time_ns;
+	if (!correlate_seeded(c) && started->n_seeds == ARRAY_LEN(c->seeds) &&
+	    correlate_groups(c) == 0)
+		memcpy(c->seeds, started->seeds, sizeof(c->seeds));
 	for (size_t i = 0; i < c->absence_count; i++)
 		absence_reschedule(c, c->absences[i]);
 }

@@ -12,6 +12,8 @@
 #ifndef ISOD_OFFICER_CORRELATE_H
 #define ISOD_OFFICER_CORRELATE_H
 
+#include <stdbool.h>
+
 #include "officer/desk.h"
 
 #define CORRELATE_GROUPS_MAX (1 << 20) /* of one correlation */
@@ -51,6 +53,9 @@ void correlate_prefetch(const struct correlate *c, const Isod__V1__Match *const 
 /* Feeds a match. Each correlation that now holds yields a match: *ret (valid until the next call) and its count. */
 size_t correlate_on_match(struct correlate *c, const struct step *s, const Isod__V1__Match *m,
                           const Isod__V1__Match *const **ret);
+/* Hashes of groups and values are keyed, so that no peer can choose names that collide, by seeds that the ledger brings
+ * (a Started record), so that a state is the same wherever the ledger is folded. Taken once, before the first group. */
+bool correlate_seeded(const struct correlate *c);
 /* The daemon came up: what it waits for may have come while it was away, and is given a timespan more. */
 void correlate_on_started(struct correlate *c, const struct step *s);
 /* Absences that are due at the step's time, like correlate_on_match. Costs nothing while none is. */
@@ -58,6 +63,21 @@ size_t correlate_on_clock(struct correlate *c, const struct step *s,
                           const Isod__V1__Match *const **ret);
 /* When the next absence is due, or NEVER. */
 uint64_t correlate_next_deadline(const struct correlate *c);
+
+/* Saving (officer/save.h): the part of the head, which borrows, then each correlation with all that it holds. */
+void correlate_save_head(const struct correlate *c, Isod__V1__SnapshotCorrelate *ret);
+void correlate_save(const struct correlate *c, struct saver *to);
+/* Loading into one that has its settings and nothing else; the loader remembers which correlation the parts that come
+ * belong to. All 0 or -EBADMSG; at the end correlate_loader_done: 0 when nothing is missing. */
+int correlate_load_head(struct correlate *c, const Isod__V1__SnapshotCorrelate *from);
+struct correlate_loader;
+struct correlate_loader *correlate_loader_new(struct correlate *c);
+void correlate_loader_free(struct correlate_loader *l);
+int correlate_load_definition(struct correlate_loader *l, const Isod__V1__SnapshotDefinition *from);
+int correlate_load_groups(struct correlate_loader *l, const Isod__V1__SnapshotGroups *from);
+int correlate_load_extra(struct correlate_loader *l, const Isod__V1__SnapshotExtra *from);
+int correlate_load_entries(struct correlate_loader *l, const Isod__V1__SnapshotEntries *from);
+int correlate_loader_done(struct correlate_loader *l);
 
 /* Groups open now, bytes charged for them, and what was counted so far. */
 size_t correlate_groups(const struct correlate *c);

@@ -264,6 +264,49 @@ void groups_remove(struct groups *t, uint32_t id)
 	t->count--;
 }
 
+/* ---- loading ---- */
+
+void groups_restore(struct groups *t, uint32_t made)
+{
+	unsigned chunks = 0;
+	uint32_t at;
+
+	if (made)
+		chunks = chunk_of(made - 1, &at) + 1;
+	for (unsigned chunk = 0; chunk < chunks; chunk++)
+		t->chunks[chunk] =
+			table_alloc(((size_t)FIRST_CHUNK << chunk) * sizeof(struct group));
+	t->made = made;
+}
+
+struct group *groups_restore_group(struct groups *t, uint32_t id, const uint64_t hash[2],
+                                   uint32_t cap, uint32_t head, uint32_t count)
+{
+	struct group *g = groups_at(t, id);
+
+	slots_reserve(t);
+	*g = (struct group){.hash = {hash[0], hash[1]}, .count = count, .cap = cap};
+	if (cap) {
+		g->many = xmalloc(cap * sizeof(*g->many));
+		g->head = head;
+	}
+	link_newest(t, g, id);
+	slot_put(t, id);
+	t->count++;
+	t->bytes += GROUP_COST + (size_t)cap * ENTRY_COST;
+	return g;
+}
+
+void groups_restore_free(struct groups *t, uint32_t id, uint32_t *last)
+{
+	groups_at(t, id)->newer = GROUP_NONE;
+	if (t->free == GROUP_NONE)
+		t->free = id;
+	else
+		groups_at(t, *last)->newer = id;
+	*last = id;
+}
+
 /* ---- extras ---- */
 
 struct group_extra *groups_extra(struct groups *t, struct group *g)

@@ -109,6 +109,17 @@ uint32_t groups_add(struct groups *t, const uint64_t hash[2]);
 void groups_remove(struct groups *t, uint32_t id);
 /* Makes it the newest. */
 void groups_touch(struct groups *t, uint32_t id);
+/* ---- for loading: groups with the numbers and the room that they had ---- */
+
+/* Into an empty table: numbers below `made` were in use. */
+void groups_restore(struct groups *t, uint32_t made);
+/* Adds the group with that number and hash as the newest. The caller proves that both are not there yet. `cap`, `head`
+ * and `count` of its window, whose entries are filled in by the caller. */
+struct group *groups_restore_group(struct groups *t, uint32_t id, const uint64_t hash[2],
+                                   uint32_t cap, uint32_t head, uint32_t count);
+/* A number that is free, to be used after those that were restored before it. */
+void groups_restore_free(struct groups *t, uint32_t id, uint32_t *last);
+
 /* The group's extra, made when it has none. */
 struct group_extra *groups_extra(struct groups *t, struct group *g);
 /* Copies `size` bytes into the extra's `kept`. */

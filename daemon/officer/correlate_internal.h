@@ -81,6 +81,8 @@ void results_clear(struct correlate *c);
 /* The place of a value that the group of a FIRST_SEEN has not had and that is to be told; else UINT32_MAX. */
 uint32_t first_seen(struct correlate *c, struct definition *d, struct feeding *f);
 
+/* True while an entry of an absence waits for an answer. */
+bool absence_waits(const struct entry *e);
 void absence_feed(struct correlate *c, struct definition *d, struct feeding *f);
 /* How many of the group's oldest entries nothing needs any more. */
 uint32_t absence_stale(const struct definition *d, struct group *g);

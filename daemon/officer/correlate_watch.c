@@ -30,6 +30,11 @@ static uint64_t wait_end(const struct correlate *c, const struct definition *d, 
 	return from + d->def->timespan_ns;
 }
 
+bool absence_waits(const struct entry *e)
+{
+	return e->value & WAITS;
+}
+
 static uint32_t first_waiting(struct group *g)
 {
 	const struct entry *e = group_entries(g);

@@ -1,11 +1,16 @@
 /* What every desk shares. A desk is a pure state machine over ledger records: no clock, no random number, no
- * socket, no file; time comes in on the record. Each has init, release, on_record, on_clock and queries. */
+ * socket, no file; time comes in on the record. Each has init, release, on_record, on_clock and queries, and save and
+ * load: all that it holds as parts of a snapshot (officer/save.h), and back into a desk that was just initialised. What
+ * is loaded is proven to make sense: -EBADMSG when it does not; what can be taken from a part is moved out of it. */
 #ifndef ISOD_OFFICER_DESK_H
 #define ISOD_OFFICER_DESK_H
 
 #include "base/map.h"
 #include "ledger.pb-c.h"
 #include "officer/effects.h"
+#include "snapshot.pb-c.h"
+
+struct saver; /* officer/save.h */
 
 /* One step of the fold, as each desk sees it. */
 struct step {

@@ -1,11 +1,13 @@
 #include "officer/improvement.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "officer/save.h"
 
 #define SERIES_KEY_MAX 400 /* scope, slash and a name cut at NAME_MAX_BYTES */
 #define NAME_MAX_BYTES 300 /* sources and rule ids are far shorter */
@@ -60,6 +62,17 @@ static void ring_add(struct metric_ring *ring, uint64_t span, uint64_t n)
 	ring->counts[span % ring->size] += n;
 }
 
+static struct metric_series *series_new(const char *scope, struct str name)
+{
+	struct metric_series *m = xcalloc(1, sizeof(*m));
+
+	m->scope = xstrdup(scope);
+	m->name = xstrndup(name.p, name.n);
+	for (size_t i = 0; i < ARRAY_LEN(m->rings); i++)
+		m->rings[i].size = ring_sizes[i];
+	return m;
+}
+
 static struct metric_series *series_at(struct improvement_desk *d, const char *scope,
                                        const char *name, char key[static SERIES_KEY_MAX],
                                        struct str *ret_key)
@@ -73,11 +86,7 @@ static struct metric_series *series_at(struct improvement_desk *d, const char *s
 		return m;
 	if (d->series.count >= METRIC_SERIES_MAX && strcmp(name, "(other)") != 0)
 		return series_at(d, scope, "(other)", key, ret_key);
-	m = xcalloc(1, sizeof(*m));
-	m->scope = xstrdup(scope);
-	m->name = xstrndup(cut.p, cut.n);
-	for (size_t i = 0; i < ARRAY_LEN(m->rings); i++)
-		m->rings[i].size = ring_sizes[i];
+	m = series_new(scope, cut);
 	map_put(&d->series, *ret_key, m);
 	return m;
 }
@@ -165,4 +174,87 @@ size_t metric_points(const struct metric_series *m, Isod__V1__Resolution r, uint
 		count++;
 	}
 	return count;
+}
+
+/* ---- saved ---- */
+
+#define RINGS 3 /* those that are in use */
+
+/* The room for what a ring's message points to. */
+struct ring_room {
+	uint32_t ages[METRIC_DAYS];
+	uint64_t counts[METRIC_DAYS];
+};
+_Static_assert(METRIC_DAYS >= METRIC_MINUTES && METRIC_DAYS >= METRIC_HOURS, "the largest ring");
+
+static void save_ring(const struct metric_ring *ring, struct ring_room *room,
+                      Isod__V1__SnapshotRing *m)
+{
+	isod__v1__snapshot_ring__init(m);
+	m->newest = ring->newest;
+	m->ages = room->ages;
+	m->counts = room->counts;
+	for (uint32_t age = 0; ring->counts && age < ring->size && age <= ring->newest; age++) {
+		uint64_t count = ring->counts[(ring->newest - age) % ring->size];
+		if (!count)
+			continue;
+		room->ages[m->n_ages++] = age;
+		room->counts[m->n_counts++] = count;
+	}
+}
+
+void improvement_save(const struct improvement_desk *d, struct saver *to)
+{
+	struct ring_room room[RINGS];
+	Isod__V1__SnapshotRing rings[RINGS], *list[RINGS];
+	const struct map_entry *e;
+
+	for (size_t at = 0; (e = map_next(&d->series, &at));) {
+		const struct metric_series *series = e->value;
+		Isod__V1__SnapshotSeries m = ISOD__V1__SNAPSHOT_SERIES__INIT;
+		SAVE_PART(part, SERIES);
+		part.series = &m;
+		m.scope = series->scope;
+		m.name = series->name;
+		m.total = series->total;
+		m.n_rings = RINGS;
+		m.rings = list;
+		for (size_t r = 0; r < RINGS; r++) {
+			list[r] = &rings[r];
+			save_ring(&series->rings[r + 1], &room[r], &rings[r]);
+		}
+		save_part(to, &part);
+	}
+}
+
+static int load_ring(struct metric_ring *ring, const Isod__V1__SnapshotRing *from)
+{
+	if (from->n_ages != from->n_counts)
+		return -EBADMSG;
+	for (size_t i = 0; i < from->n_ages; i++)
+		if (from->ages[i] >= ring->size || from->ages[i] > from->newest)
+			return -EBADMSG;
+	ring->newest = from->newest;
+	if (from->n_ages)
+		ring->counts = xcalloc(ring->size, sizeof(*ring->counts));
+	for (size_t i = 0; i < from->n_ages; i++)
+		ring->counts[(ring->newest - from->ages[i]) % ring->size] = from->counts[i];
+	return 0;
+}
+
+int improvement_load(struct improvement_desk *d, const Isod__V1__SnapshotSeries *from)
+{
+	char key[SERIES_KEY_MAX];
+	int n = snprintf(key, sizeof(key), "%s/%s", from->scope, from->name);
+
+	if (n >= SERIES_KEY_MAX || from->n_rings != RINGS ||
+	    map_get(&d->series, str_make(key, (size_t)n)))
+		return -EBADMSG;
+	struct metric_series *m = series_new(from->scope, str_of(from->name));
+	m->total = from->total;
+	map_put(&d->series, str_make(key, (size_t)n), m);
+	for (size_t r = 0; r < RINGS; r++)
+		if (load_ring(&m->rings[r + 1], from->rings[r]) < 0)
+			return -EBADMSG;
+	return 0;
 }

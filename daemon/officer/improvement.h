@@ -35,6 +35,9 @@ void improvement_on_record(struct improvement_desk *d, const struct step *s);
 void improvement_on_match(struct improvement_desk *d, const struct step *s,
                           const Isod__V1__Match *m, bool opened_incident);
 
+void improvement_save(const struct improvement_desk *d, struct saver *to);
+int improvement_load(struct improvement_desk *d, const Isod__V1__SnapshotSeries *from);
+
 /* NULL when there is none. Walk all with map_next over d->series. */
 const struct metric_series *improvement_get(const struct improvement_desk *d, struct str key);
 /* Width of a span in ns. */

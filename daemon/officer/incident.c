@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/pb.h"
 #include "base/utf8.h"
+#include "officer/save.h"
 
 #define TIMELINE_TEXT_MAX 400 /* bytes of one entry: title and the beginning of the message */
 
@@ -436,4 +437,108 @@ const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const str
 	if (s->effects->incident)
 		s->effects->incident(s->effects->arg, i);
 	return i;
+}
+
+/* ---- saved ---- */
+
+static void save_keys(const struct incident_desk *d, struct saver *to)
+{
+	Isod__V1__SnapshotIncidentKeys m = ISOD__V1__SNAPSHOT_INCIDENT_KEYS__INIT;
+	ProtobufCBinaryData keys[SAVE_PART_ITEMS / 8];
+	uint64_t ids[ARRAY_LEN(keys)];
+	const struct map_entry *e;
+	SAVE_PART(part, INCIDENT_KEYS);
+
+	part.incident_keys = &m;
+	m.keys = keys;
+	m.incidents = ids;
+	for (size_t at = 0; (e = map_next(&d->by_entity, &at));) {
+		if (m.n_keys == ARRAY_LEN(keys)) {
+			save_part(to, &part);
+			m.n_keys = 0;
+		}
+		keys[m.n_keys] = save_bytes(e->key);
+		ids[m.n_keys++] = (uintptr_t)e->value;
+		m.n_incidents = m.n_keys;
+	}
+	if (m.n_keys)
+		save_part(to, &part);
+}
+
+static void save_openers(const struct incident_desk *d, struct saver *to)
+{
+	const struct map_entry *e;
+
+	for (size_t at = 0; (e = map_next(&d->by_rule, &at));) {
+		Isod__V1__SnapshotOpener m = ISOD__V1__SNAPSHOT_OPENER__INIT;
+		struct opener *o = e->value;
+		SAVE_PART(part, OPENER);
+		part.opener = &m;
+		m.rule = save_bytes(e->key);
+		m.n_opened_ns = INCIDENTS_PER_RULE;
+		m.opened_ns = o->opened_ns;
+		m.next = o->next;
+		m.storm = o->storm;
+		save_part(to, &part);
+	}
+}
+
+void incident_save(const struct incident_desk *d, struct saver *to)
+{
+	Isod__V1__SnapshotIncidents m = ISOD__V1__SNAPSHOT_INCIDENTS__INIT;
+	SAVE_PART(part, INCIDENTS);
+
+	part.incidents = &m;
+	for (size_t at = 0; at < d->count; at += m.n_incidents) {
+		m.incidents = d->items + at;
+		m.n_incidents = save_fit((void *const *)m.incidents, d->count - at);
+		save_part(to, &part);
+	}
+	save_keys(d, to);
+	save_openers(d, to);
+}
+
+int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from)
+{
+	for (size_t n = 0; n < from->n_incidents; n++)
+		if (from->incidents[n]->id != d->count + n + 1)
+			return -EBADMSG;
+	xgrow(&d->items, &d->cap, d->count + from->n_incidents, sizeof(*d->items));
+	for (size_t n = 0; n < from->n_incidents; n++) {
+		Isod__V1__Incident *i = from->incidents[n];
+		pb_open(&i->base);
+		d->items[d->count++] = i;
+		d->open += incident_is_open(i);
+	}
+	from->n_incidents = 0;
+	return 0;
+}
+
+int incident_load_keys(struct incident_desk *d, const Isod__V1__SnapshotIncidentKeys *from)
+{
+	if (from->n_keys != from->n_incidents)
+		return -EBADMSG;
+	for (size_t i = 0; i < from->n_keys; i++) {
+		if (!incident_at(d, from->incidents[i]))
+			return -EBADMSG;
+		map_put(&d->by_entity,
+		        str_make((const char *)from->keys[i].data, from->keys[i].len),
+		        (void *)(uintptr_t)from->incidents[i]);
+	}
+	return 0;
+}
+
+int incident_load_opener(struct incident_desk *d, const Isod__V1__SnapshotOpener *from)
+{
+	struct str rule = str_make((const char *)from->rule.data, from->rule.len);
+
+	if (from->n_opened_ns != INCIDENTS_PER_RULE || from->next >= INCIDENTS_PER_RULE ||
+	    (from->storm && !incident_at(d, from->storm)) || map_get(&d->by_rule, rule))
+		return -EBADMSG;
+	struct opener *o = xcalloc(1, sizeof(*o));
+	memcpy(o->opened_ns, from->opened_ns, sizeof(o->opened_ns));
+	o->next = from->next;
+	o->storm = from->storm;
+	map_put(&d->by_rule, rule, o);
+	return 0;
 }

@@ -35,6 +35,11 @@ const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struc
 const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const struct step *s,
                                               const Isod__V1__Command *c);
 
+void incident_save(const struct incident_desk *d, struct saver *to);
+int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from);
+int incident_load_keys(struct incident_desk *d, const Isod__V1__SnapshotIncidentKeys *from);
+int incident_load_opener(struct incident_desk *d, const Isod__V1__SnapshotOpener *from);
+
 /* NULL when there is none. Valid until the next step. */
 const Isod__V1__Incident *incident_get(const struct incident_desk *d, uint64_t id);
 bool incident_is_open(const Isod__V1__Incident *i);

@@ -267,10 +267,16 @@ void officer_start(struct officer *o, const Isod__V1__Started *started,
                    const Isod__V1__Settings *settings)
 {
 	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	Isod__V1__Started seeded = *started;
+	uint64_t seeds[2] = {map_seed(), map_seed()};
 
 	post_settings(o, settings);
+	if (!correlate_seeded(o->state.correlate)) {
+		seeded.n_seeds = ARRAY_LEN(seeds);
+		seeded.seeds = seeds;
+	}
 	record.body_case = ISOD__V1__RECORD__BODY_STARTED;
-	record.started = (Isod__V1__Started *)(uintptr_t)started;
+	record.started = &seeded;
 	officer_post(o, &record);
 	event_add(o->wake, NULL);
 	arm_timer(o);

@@ -1,11 +1,13 @@
 #include "officer/reporting.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pb.h"
 #include "officer/incident.h"
+#include "officer/save.h"
 
 #define STATE(x) ISOD__V1__NOTIFICATION_STATE__NOTIFICATION_##x
 
@@ -57,6 +59,19 @@ static Isod__V1__Notification *pending_for(const struct reporting_desk *d, uint6
 	return NULL;
 }
 
+/* As the last of the outbox and, unless it is at its end, of what is pending. Returns its id. */
+static uint64_t append(struct reporting_desk *d, Isod__V1__Notification *n)
+{
+	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
+	d->items[d->count++] = n;
+	d->dead += n->state == STATE(DEAD);
+	if (n->state > STATE(INFLIGHT))
+		return d->count;
+	xgrow(&d->pending, &d->pending_cap, d->pending_count + 1, sizeof(*d->pending));
+	d->pending[d->pending_count++] = d->count;
+	return d->count;
+}
+
 static void notify(struct reporting_desk *d, const struct step *s, const Isod__V1__Incident *i,
                    const Isod__V1__Route *r, const char *reason)
 {
@@ -69,11 +84,7 @@ static void notify(struct reporting_desk *d, const struct step *s, const Isod__V
 	}
 	n = xmalloc(sizeof(*n));
 	isod__v1__notification__init(n);
-	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
-	d->items[d->count++] = n;
-	xgrow(&d->pending, &d->pending_cap, d->pending_count + 1, sizeof(*d->pending));
-	d->pending[d->pending_count++] = d->count;
-	n->id = d->count;
+	n->id = append(d, n);
 	n->incident = i->id;
 	n->state = STATE(PENDING);
 	n->created_ns = n->due_ns = s->time_ns;
@@ -213,4 +224,32 @@ uint64_t reporting_next_deadline(const struct reporting_desk *d)
 const Isod__V1__Notification *reporting_get(const struct reporting_desk *d, uint64_t id)
 {
 	return id >= 1 && id <= d->count ? d->items[id - 1] : NULL;
+}
+
+/* ---- saved ---- */
+
+void reporting_save(const struct reporting_desk *d, struct saver *to)
+{
+	Isod__V1__SnapshotNotifications m = ISOD__V1__SNAPSHOT_NOTIFICATIONS__INIT;
+	SAVE_PART(part, NOTIFICATIONS);
+
+	part.notifications = &m;
+	for (size_t at = 0; at < d->count; at += m.n_notifications) {
+		m.notifications = d->items + at;
+		m.n_notifications = save_fit((void *const *)m.notifications, d->count - at);
+		save_part(to, &part);
+	}
+}
+
+int reporting_load(struct reporting_desk *d, Isod__V1__SnapshotNotifications *from,
+                   const struct incident_desk *incidents)
+{
+	for (size_t i = 0; i < from->n_notifications; i++) {
+		Isod__V1__Notification *n = from->notifications[i];
+		if (n->id != d->count + 1 || !incident_get(incidents, n->incident))
+			return -EBADMSG;
+		from->notifications[i] = NULL;
+		append(d, n);
+	}
+	return 0;
 }

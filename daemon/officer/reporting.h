@@ -31,6 +31,10 @@ void reporting_on_started(struct reporting_desk *d, const struct step *s);
 void reporting_on_clock(struct reporting_desk *d, const struct step *s,
                         const struct incident_desk *incidents);
 
+void reporting_save(const struct reporting_desk *d, struct saver *to);
+int reporting_load(struct reporting_desk *d, Isod__V1__SnapshotNotifications *from,
+                   const struct incident_desk *incidents);
+
 /* When the next attempt is due, or NEVER. */
 uint64_t reporting_next_deadline(const struct reporting_desk *d);
 const Isod__V1__Notification *reporting_get(const struct reporting_desk *d, uint64_t id);

@@ -4,10 +4,12 @@
  * of the exact value 2^-1; the error of a step is below 2^-31, far below a thousandth). */
 #include "officer/risk.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/pb.h"
+#include "officer/save.h"
 
 #define CONFIDENCE_PERCENT 100 /* of a match; rules weigh alike until their precision is measured */
 #define DECAY_STEPS        256
@@ -199,4 +201,36 @@ size_t risk_top(const struct risk_desk *d, Isod__V1__EntityKind kind, uint64_t n
 		out[i] = all[i].risk;
 	free(all);
 	return count;
+}
+
+/* ---- saved ---- */
+
+void risk_save(const struct risk_desk *d, struct saver *to)
+{
+	Isod__V1__SnapshotRisk m = ISOD__V1__SNAPSHOT_RISK__INIT;
+	void **all = save_values(&d->entities);
+	SAVE_PART(part, RISK);
+
+	part.risk = &m;
+	for (size_t at = 0; at < d->entities.count; at += m.n_entities) {
+		m.entities = (Isod__V1__EntityRisk **)all + at;
+		m.n_entities = save_fit(all + at, d->entities.count - at);
+		save_part(to, &part);
+	}
+	free(all);
+}
+
+int risk_load(struct risk_desk *d, Isod__V1__SnapshotRisk *from)
+{
+	char text[ENTITY_KEY_MAX];
+
+	for (size_t i = 0; i < from->n_entities; i++) {
+		Isod__V1__EntityRisk *r = from->entities[i];
+		struct str key = r->entity ? entity_key(r->entity, text) : STR_NONE;
+		if (!key.n || r->score_milli > SCORE_MAX || map_get(&d->entities, key))
+			return -EBADMSG;
+		from->entities[i] = NULL;
+		map_put(&d->entities, key, r);
+	}
+	return 0;
 }

@@ -20,6 +20,9 @@ void risk_release(struct risk_desk *d);
 void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m,
                    uint64_t incident);
 
+void risk_save(const struct risk_desk *d, struct saver *to);
+int risk_load(struct risk_desk *d, Isod__V1__SnapshotRisk *from);
+
 /* The entity's record, or NULL. */
 const Isod__V1__EntityRisk *risk_get(const struct risk_desk *d, struct str key);
 /* Its score decayed to `now_ns`, in thousandths. */

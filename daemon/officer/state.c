@@ -40,7 +40,7 @@ void state_release(struct state *s)
 
 /* ---- cursors ---- */
 
-static struct cursor *cursor_at(struct state *s, uint32_t worker)
+struct cursor *state_cursor(struct state *s, uint32_t worker)
 {
 	if (worker >= WORKERS_MAX)
 		return NULL;
@@ -66,7 +66,7 @@ static struct str match_key(const Isod__V1__Match *m, char out[static MATCH_KEY_
 
 static void cursor_match(struct state *s, const Isod__V1__Match *m)
 {
-	struct cursor *c = m->evidence ? cursor_at(s, m->evidence->worker) : NULL;
+	struct cursor *c = m->evidence ? state_cursor(s, m->evidence->worker) : NULL;
 	char key[MATCH_KEY_MAX];
 
 	if (!c || m->evidence->sequence <= c->upto)
@@ -93,7 +93,7 @@ static void mark_producers(struct state *s, const Isod__V1__Tally *t)
 
 static void cursor_tally(struct state *s, const Isod__V1__Tally *t)
 {
-	struct cursor *c = cursor_at(s, t->worker);
+	struct cursor *c = state_cursor(s, t->worker);
 
 	if (!c || t->upto < c->upto)
 		return;
@@ -160,7 +160,7 @@ static void apply_clock(struct state *s, const struct step *step)
 	reporting_on_clock(&s->reporting, step, &s->incident);
 }
 
-static void apply_settings(struct state *s, const Isod__V1__Settings *settings)
+void state_take_settings(struct state *s, const Isod__V1__Settings *settings)
 {
 	isod__v1__settings__free_unpacked(s->settings, NULL);
 	s->settings = pb_copy(&settings->base);
@@ -184,7 +184,7 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 	s->sequence = sequence;
 	s->time_ns = time_ns > s->time_ns ? time_ns : s->time_ns;
 	if (record->body_case == ISOD__V1__RECORD__BODY_SETTINGS)
-		apply_settings(s, record->settings);
+		state_take_settings(s, record->settings);
 	const struct step step = {.sequence = sequence,
 	                          .time_ns = s->time_ns,
 	                          .record = record,

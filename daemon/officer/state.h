@@ -53,6 +53,11 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 #define STATE_AHEAD CORRELATE_AHEAD
 void state_prefetch(const struct state *s, Isod__V1__Record *const *records, size_t count);
 
+/* For loading (officer/save.h): the worker's cursor, made when it has none; NULL past the workers there can be. */
+struct cursor *state_cursor(struct state *s, uint32_t worker);
+/* Copies the settings and lets every desk that goes by them know. */
+void state_take_settings(struct state *s, const Isod__V1__Settings *settings);
+
 /* When something is due even if nothing happens, or NEVER: a Tick record is wanted then. */
 uint64_t state_next_deadline(const struct state *s);
 
