@@ -128,6 +128,24 @@ Test(logsource, user_data_is_found_below_its_element_and_repeats)
 	cr_expect(str_eq(f->value, STR("Windows PowerShell")));
 }
 
+Test(logsource, names_that_rules_write_without_spaces)
+{
+	struct logsource_set set =
+		CLASSIFY("Event.System.Channel", "Microsoft-Windows-Windows Defender/Operational",
+	                 "Event.System.EventID", "1119", "Event.System.Provider.#attributes.Name",
+	                 "Microsoft-Windows-Windows Defender", "Event.EventData.Source Name",
+	                 "Real-Time Protection", "Event.EventData.Process Name", "C:\\a.exe",
+	                 "Event.EventData.Threat_Name", "EICAR", "Event.EventData.New Value", "x");
+
+	cr_expect(is(&set, "windows", NULL, "windefend"));
+	expect_value("SourceName", "Real-Time Protection");
+	expect_value("Provider_Name", "Microsoft-Windows-Windows Defender");
+	expect_value("ProcessName", "C:\\a.exe");
+	expect_value("ThreatName", "EICAR");
+	expect_value("NewValue", "x");
+	expect_value("New Value", "x");
+}
+
 Test(logsource, winlogbeat)
 {
 	struct logsource_set set = CLASSIFY(
