@@ -25,12 +25,40 @@ static const char *const time_names[] = {
 	"ts",
 	"__REALTIME_TIMESTAMP",
 	"event.created",
+	"eventtime",
+	"published",
+	"CreationTime",
+	"TimeGenerated",
+	"createdDateTime",
+	"activityDateTime",
+	"requestReceivedTimestamp",
+	"utc_time",
+	"created_at",
+};
+
+/* Objects that are one log line: who wrote it and what, as the journal, rsyslog, Fluentd, Filebeat and Logstash name
+ * them. */
+static const struct {
+	const char *program, *text;
+} line_names[] = {
+	{"SYSLOG_IDENTIFIER", "MESSAGE"},
+	{"_COMM", "MESSAGE"},
+	{"programname", "msg"},
+	{"programname", "message"},
+	{"appname", "message"},
+	{"app-name", "msg"},
+	{"ident", "message"},
+	{"process.name", "message"},
+	{"program", "message"},
 };
 
 struct decoder {
 	const struct patterns *patterns;
 	struct json *json;
 	uint32_t time_hashes[ARRAY_LEN(time_names)];
+	struct {
+		uint32_t program, text;
+	} line_hashes[ARRAY_LEN(line_names)];
 };
 
 struct decoder *decoder_new(const struct patterns *patterns)
@@ -41,6 +69,10 @@ struct decoder *decoder_new(const struct patterns *patterns)
 	d->json = json_new();
 	for (size_t i = 0; i < ARRAY_LEN(time_names); i++)
 		d->time_hashes[i] = event_name_hash(str_of(time_names[i]));
+	for (size_t i = 0; i < ARRAY_LEN(line_names); i++) {
+		d->line_hashes[i].program = event_name_hash(str_of(line_names[i].program));
+		d->line_hashes[i].text = event_name_hash(str_of(line_names[i].text));
+	}
 	return d;
 }
 
@@ -69,6 +101,22 @@ static void time_from_fields(const struct decoder *d, struct event *e)
 	}
 }
 
+/* Firewalls that log pairs tell day and time apart: date=2026-11-23 time=18:00:00 tz="+0100" */
+static void time_from_date(struct event *e)
+{
+	struct str date = event_value(e, STR("date")), time = event_value(e, STR("time"));
+	struct str zone = event_value(e, STR("tz"));
+	uint64_t ns = 0;
+
+	if (!date.n || !time.n)
+		return;
+	struct str both = common_join(e, date, STR(" "), time);
+	if (both.p && zone.n)
+		both = common_join(e, both, STR(""), zone);
+	if (both.p && stamp_parse(both, e->received_ns, &ns, NULL))
+		e->time_ns = ns;
+}
+
 static const char *const facilities[] = {
 	"kern",   "user",   "mail",     "daemon", "auth",   "syslog",   "lpr",     "news",
 	"uucp",   "cron",   "authpriv", "ftp",    "ntp",    "security", "console", "clock",
@@ -78,6 +126,21 @@ static const char *const facilities[] = {
 static const char *const severities[] = {
 	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 };
+
+/* An object that holds a log line: its parts as if the line had come by itself. */
+static void line_in_object(const struct decoder *d, struct event *e)
+{
+	for (size_t i = 0; d->patterns && i < ARRAY_LEN(line_names); i++) {
+		const struct field *program = event_find_hashed(e, str_of(line_names[i].program),
+		                                                d->line_hashes[i].program);
+		const struct field *text =
+			program ? event_find_hashed(e, str_of(line_names[i].text),
+		                                    d->line_hashes[i].text)
+				: NULL;
+		if (text && patterns_decode(d->patterns, e, program->value, text->value))
+			return;
+	}
+}
 
 /* A body's decoder. The first that understands has it. */
 struct body_decoder {
@@ -94,6 +157,7 @@ static bool body_json(struct decoder *d, struct event *e, const struct envelope 
 	if (text.n == 0 || (text.p[0] != '{' && text.p[0] != '[') || !json_decode(d->json, e, text))
 		return false;
 	time_from_fields(d, e);
+	line_in_object(d, e);
 	return true;
 }
 
@@ -117,8 +181,12 @@ static bool body_auditd(struct decoder *d, struct event *e, const struct envelop
 
 static bool body_patterns(struct decoder *d, struct event *e, const struct envelope *v)
 {
-	return d->patterns && v->decoder &&
-	       patterns_decode(d->patterns, e, v->program, common_skip_uptime(v->body));
+	if (!d->patterns ||
+	    !patterns_decode(d->patterns, e, v->program, common_skip_uptime(v->body)))
+		return false;
+	if (!v->time_ns)
+		time_from_fields(d, e);
+	return true;
 }
 
 static bool body_keyvalue(struct decoder *d, struct event *e, const struct envelope *v)
@@ -127,6 +195,8 @@ static bool body_keyvalue(struct decoder *d, struct event *e, const struct envel
 		return false;
 	if (!v->time_ns)
 		time_from_fields(d, e);
+	if (!v->time_ns && !e->time_ns)
+		time_from_date(e);
 	return true;
 }
 

@@ -203,6 +203,9 @@ static void put_match(const struct scope *scope, const struct pattern *p, const 
 			put_pairs(p, e, value);
 		else if (node->capture == CAPTURE_AGAIN && !scope->again)
 			try_scope(&(struct scope){scope->own, scope->any, true}, e, value);
+		else if (str_eq(value, STR("-")) ||
+		         (value.n == 0 && node->capture == CAPTURE_UNTIL))
+			continue; /* how logs of columns write that there is none */
 		else if (node->text.n && node->text.p[0] != '_')
 			common_add(e, node->text, value,
 			           node->capture == CAPTURE_INT ? VALUE_NUMBER : VALUE_STRING);

@@ -8,7 +8,7 @@
 
 #define PATTERN_TEXT_MAX     1000 /* bytes of one pattern */
 #define PATTERN_NODES_MAX    64   /* pieces of one pattern: bounds the recursion of the matcher */
-#define PATTERN_CAPTURES_MAX 24
+#define PATTERN_CAPTURES_MAX 40
 #define PATTERN_DEPTH_MAX    4 /* optional parts inside each other */
 /* Tries for one pattern on one message: a fixed share and one for its length, so that what a message can cost grows
  * with its length only. */

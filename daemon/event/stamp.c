@@ -110,6 +110,32 @@ static bool year_of(struct str *s, struct parts *p)
 	return true;
 }
 
+/* "23/Nov/2026:", "2026/11/23 " */
+static bool slashed_date_of(struct str *s, struct parts *p)
+{
+	struct str at = *s;
+	int first = number(&at, 1, 4), last;
+
+	if (first < 0 || !take(&at, '/'))
+		return false;
+	bool named = at.n > 3 && at.p[3] == '/';
+	if (named) {
+		p->month = three_letters(at, months);
+		at = str_skip(at, 3);
+	} else {
+		p->month = number(&at, 2, 2);
+	}
+	if (p->month < 1 || !take(&at, '/'))
+		return false;
+	last = number(&at, named ? 4 : 2, named ? 4 : 2);
+	p->year = named ? last : first;
+	p->day = named ? first : last;
+	if (p->year < 1970 || p->day < 1 || !take(&at, named ? ':' : ' '))
+		return false;
+	*s = at;
+	return true;
+}
+
 /* [Mon[,]] then "Nov 23 [2026]", "23 Nov [2026]", "23-Nov-2026" or "2026 Nov 23". */
 static bool date_of(struct str *s, struct parts *p)
 {
@@ -315,7 +341,7 @@ bool stamp_parse(struct str text, uint64_t received_ns, uint64_t *ret_ns, size_t
 			*ret_used = used;
 		return true;
 	}
-	if (!date_of(&s, &p) || !clock_time(&s, &p))
+	if ((!slashed_date_of(&s, &p) && !date_of(&s, &p)) || !clock_time(&s, &p))
 		return false;
 	if (s.n && !ends_here(s) && s.p[0] != 'Z' && s.p[0] != '+' && s.p[0] != '-')
 		return false;

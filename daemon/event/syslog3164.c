@@ -49,9 +49,10 @@ static bool begins_body(struct str s)
 /* Words that stand where a host would, in what is written without one. */
 static bool is_no_host(struct str w)
 {
-	static const char *const words[] = {"last",   "message", "INFO",    "WARN",     "WARNING",
-	                                    "ERROR",  "DEBUG",   "TRACE",   "FATAL",    "NOTICE",
-	                                    "[INFO]", "[WARN]",  "[ERROR]", "CRITICAL", "SEVERE"};
+	static const char *const words[] = {"last",     "message", "INFO",   "WARN",   "WARNING",
+	                                    "stdout",   "stderr",  "ERROR",  "DEBUG",  "TRACE",
+	                                    "FATAL",    "NOTICE",  "[INFO]", "[WARN]", "[ERROR]",
+	                                    "CRITICAL", "SEVERE"};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (str_eq(w, str_of(words[i])))
@@ -294,11 +295,9 @@ static bool time_of(struct str *s, uint64_t received_ns, uint64_t *ret_ns)
 	return true;
 }
 
-/* Cisco IOS: "<189>29: 000123: router1: *Nov 23 18:00:00.123 UTC: %SYS-5-…" */
-static bool counters_and_time(struct str *s, uint64_t received_ns, struct envelope *v)
+/* "29: 000123: ": a Cisco's counters of messages. */
+static struct str skip_counters(struct str at)
 {
-	struct str at = *s;
-
 	for (int i = 0; i < SEQUENCES_MAX; i++) {
 		size_t n = 0;
 		while (n < at.n && isdigit((unsigned char)at.p[n]))
@@ -307,11 +306,20 @@ static bool counters_and_time(struct str *s, uint64_t received_ns, struct envelo
 			break;
 		at = skip_space(str_skip(at, n + 1));
 	}
+	return at;
+}
+
+/* Cisco IOS: "<189>29: 000123: *Nov 23 18:00:00.123 UTC: %SYS-5-…", with `logging origin-id` "<189>29: router1:
+ * 000123: …"; an ASA in EMBLEM format: "<165>:Nov 23 18:00:00 UTC: %ASA-…" */
+static bool counters_and_time(struct str *s, uint64_t received_ns, struct envelope *v)
+{
+	struct str at = skip_counters(str_starts(*s, STR(":")) ? str_skip(*s, 1) : *s);
+
 	if (time_of(&at, received_ns, &v->time_ns)) {
 		*s = at;
 		return true;
 	}
-	struct str w = first_word(at), rest = str_skip(at, w.n);
+	struct str w = first_word(at), rest = skip_counters(skip_space(str_skip(at, w.n)));
 	if (last_is(w, ':') && is_host(str_head(w, w.n - 1)) &&
 	    time_of(&rest, received_ns, &v->time_ns)) {
 		v->host = str_head(w, w.n - 1);

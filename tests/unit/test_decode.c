@@ -195,6 +195,14 @@ Test(decode, cisco)
 	         {"host", "router1", "program", "%SYS-5-CONFIG_I"}},
 		{"<189>29: 000123: .Nov 23 18:00:00 EST: %SYS-5-CONFIG_I: Configured",
 	         {"@time", "2026-11-23T23:00:00.000Z", "program", "%SYS-5-CONFIG_I"}},
+		{"<189>45: router1: 000123: Nov 23 18:00:00.123 UTC: %SEC_LOGIN-5-LOGIN_SUCCESS: "
+	         "Login Success [user: admin] [Source: 192.0.2.7] [localport: 22] at x",
+	         {"host", "router1", "@time", "2026-11-23T18:00:00.123Z", "user", "admin", "src_ip",
+	          "192.0.2.7"}},
+		{"<165>:Nov 23 18:00:00 UTC: %ASA-config-5-111008: User 'joe' executed the "
+	         "'reload' command.",
+	         {"program", "%ASA-config-5-111008", "@time", "2026-11-23T18:00:00.000Z", "user",
+	          "joe", "command", "reload"}},
 		{"<166>%ASA-6-302013: Built inbound TCP connection 88 for outside:192.0.2.7/4711 "
 	         "(192.0.2.7/4711) to "
 	         "inside:198.51.100.1/22 (198.51.100.1/22)",
@@ -275,8 +283,31 @@ Test(decode, json_bodies)
 		{"{\"a\":1}\n", {"a", "1"}},
 		{"<13>Nov 23 18:00:00 h p: {\"time\":1700000000}",
 	         {"@time", "2023-11-14T22:13:20.000Z"}},
+		{"{\"requestReceivedTimestamp\":\"2026-11-23T18:00:00.5Z\",\"verb\":\"get\"}",
+	         {"@time", "2026-11-23T18:00:00.500Z"}},
 		{"<13>Nov 23 18:00:00 h p: {\"a\":1",
 	         {"message", "{\"a\":1", "!a", "", "@decoder", "rfc3164"}},
+	};
+	CHECK(rows);
+}
+
+Test(decode, a_log_line_in_an_object)
+{
+	static const struct row rows[] = {
+		{"{\"__REALTIME_TIMESTAMP\":\"1795459571123456\",\"_HOSTNAME\":\"h\",\"SYSLOG_"
+	         "IDENTIFIER\":\"sshd\",\"MESSAGE\":\"Failed password for root from 192.0.2.7 port "
+	         "4 ssh2\"}",
+	         {"user", "root", "src_ip", "192.0.2.7", "outcome", "failure", "@decoder", "json",
+	          "@time", "2026-11-23T18:46:11.123Z"}},
+		{"<13>Nov 23 18:00:00 h p: {\"programname\":\"sudo\",\"msg\":\"joe : TTY=pts/0 ; "
+	         "PWD=/ ; USER=root ; COMMAND=/bin/sh\"}",
+	         {"user", "joe", "target_user", "root", "command", "/bin/sh"}},
+		{"{\"process\":{\"name\":\"sshd\"},\"message\":\"Invalid user x from 192.0.2.7 "
+	         "port 4\"}",
+	         {"user", "x", "src_ip", "192.0.2.7"}},
+		{"{\"message\":\"Failed password for root from 192.0.2.7 port 4 ssh2\"}",
+	         {"!user", ""}},
+		{"{\"program\":\"sshd\",\"message\":{\"a\":1}}", {"message.a", "1", "!user", ""}},
 	};
 	CHECK(rows);
 }
@@ -414,6 +445,12 @@ Test(decode, key_value_bodies)
 	         {"devname", "fw 1", "src_ip", "192.0.2.7", "action", "deny", "user", "a b"}},
 		{"time=\"2026-11-23T18:00:00Z\" level=info msg=\"hello \\\"x\\\" \\\\ y\"",
 	         {"msg", "hello \"x\" \\ y", "level", "info", "@time", "2026-11-23T18:00:00.000Z"}},
+		{"<189>date=2026-11-23 time=18:00:00 devname=fw tz=\"+0100\" action=deny",
+	         {"@time", "2026-11-23T17:00:00.000Z"}},
+		{"<189>date=2026-11-23 time=18:00:00 eventtime=1795459571123456789 action=deny",
+	         {"@time", "2026-11-23T18:46:11.123Z"}},
+		{"<189>date=2026-11-23 time=noon devname=fw action=deny",
+	         {"@time", "none", "devname", "fw"}},
 		{"<13>Nov 23 18:00:00 h p: a=1, b=2; c=3", {"a", "1", "b", "2", "c", "3"}},
 		{"<13>Nov 23 18:00:00 h p: the value of a=1 was set by joe with b=2 today",
 	         {"!a", "", "!b", "", "@decoder", "rfc3164"}},
@@ -455,6 +492,24 @@ Test(decode, programs)
 	         {"user", "joe", "action", "su"}},
 		{"<86>Nov 23 18:00:00 h sshd[1]: something nobody wrote a pattern for",
 	         {"program", "sshd", "@decoder", "rfc3164"}},
+	};
+	CHECK(rows);
+}
+
+Test(decode, web_servers)
+{
+	static const struct row rows[] = {
+		{"192.0.2.7 - joe [23/Nov/2026:18:00:00 +0100] \"GET /a?b=%27 HTTP/1.1\" 404 12 "
+	         "\"-\" \"x y\"",
+	         {"@time", "2026-11-23T17:00:00.000Z", "src_ip", "192.0.2.7", "user", "joe",
+	          "request_uri", "/a?b=%27", "status", "404", "http_user_agent", "x y",
+	          "!http_referer", ""}},
+		{"<190>Nov 23 18:00:00 h nginx: 192.0.2.7 - - [23/Nov/2026:18:00:01 +0000] \"GET / "
+	         "HTTP/1.1\" 200 1 \"-\" \"-\"",
+	         {"@time", "2026-11-23T18:00:00.000Z", "program", "nginx", "request_method", "GET",
+	          "!user", ""}},
+		{"2026-11-23T18:00:00.5Z stderr F login failed",
+	         {"!host", "", "message", "stderr F login failed"}},
 	};
 	CHECK(rows);
 }

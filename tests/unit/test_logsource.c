@@ -146,6 +146,25 @@ Test(logsource, names_that_rules_write_without_spaces)
 	expect_value("New Value", "x");
 }
 
+Test(logsource, windows_events_and_firewalls_in_structured_data)
+{
+	struct logsource_set set = CLASSIFY(
+		"host", "ws1", "NXLOG@14506.EventID", "4625", "NXLOG@14506.Channel", "Security",
+		"NXLOG@14506.TargetUserName", "jo", "NXLOG@14506.IpAddress", "192.0.2.7");
+
+	cr_expect(is(&set, "windows", NULL, "security"));
+	expect_value("EventID", "4625");
+	expect_value("user", "jo");
+	expect_value("src_ip", "192.0.2.7");
+	CLASSIFY("program", "RT_FLOW", "junos@2636.1.1.1.2.129.source-address", "192.0.2.7",
+	         "junos@2636.1.1.1.2.129.destination-port", "22");
+	expect_value("source-address", "192.0.2.7");
+	expect_value("src_ip", "192.0.2.7");
+	expect_value("dst_port", "22");
+	CLASSIFY("devname", "fw1", "srcip", "192.0.2.7");
+	expect_value("host", "fw1");
+}
+
 Test(logsource, winlogbeat)
 {
 	struct logsource_set set = CLASSIFY(
