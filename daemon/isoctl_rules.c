@@ -47,10 +47,10 @@ const struct isoctl_command isoctl_rules_commands[] = {
          "its evidence, or one worker's), and the sum for each rule; a daemon may be running on it",
          rules_backtest},
 	{"rules", "coverage",
-         "--rules PATH… [--layer FILE] [--events FILE|-] [--evidence DIR] " STAGE_USAGE,
-         "which ATT&CK techniques have rules, by tactic; with events or stored evidence also which "
-         "of "
-         "these have a log source that reports. --layer writes a layer for the ATT&CK Navigator",
+         "--rules PATH… [--layer FILE] [--events FILE|-] [--evidence DIR] [--offline] " STAGE_USAGE,
+         "which ATT&CK techniques have rules, by tactic, and which of these have a log source that "
+         "reports: as the running daemon tells, or the events, or the stored evidence; --offline: "
+         "nobody is asked. --layer writes a layer for the ATT&CK Navigator",
          rules_coverage},
 	{"rules", "reload", "",
          "the daemon loads rules, log sources, patterns and placeholders anew, all or nothing; "

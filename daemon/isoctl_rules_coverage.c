@@ -1,5 +1,6 @@
-/* isoctl rules coverage: which ATT&CK techniques the rules name, and, when there are events to look at, which of those
- * have a rule whose log source reports.
+/* isoctl rules coverage: which ATT&CK techniques the rules name, and which of those have a rule whose log source reports.
+ * That is told by the running daemon, which counts the events of each log source; or by events at hand; or, when there is
+ * neither, by nobody, which is said.
  *
  * Which technique serves which tactic is not in a rule but in the order of its tags: a technique stands under the tactics
  * right before it (initial-access, t1190, persistence, t1505.003), or under all of the rule's when none is before it. */
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pbjson.h"
+#include "isoctl_client.h"
 #include "isoctl_rules.h"
 #include "isoctl_rules_evidence.h"
 #include "isoctl_table.h"
@@ -38,17 +40,27 @@ struct technique {
 	size_t cap;
 };
 
+/* What tells which log sources report. */
+enum basis { BASIS_NONE, BASIS_EVENTS, BASIS_DAEMON };
+static const char *const basis_names[] = {"", "events", "daemon"};
+
+struct seen {
+	uint64_t events, last_ns; /* last_ns: only the daemon tells */
+};
+
 struct coverage {
 	const struct isoctl *ctl;
 	struct stages stages;
 	struct map techniques; /* id → struct technique */
 	size_t untagged;
 	uint32_t tactics;
+	enum basis basis;
 	/* Of the events, if there are any: */
-	bool asked;
-	uint64_t events, unknown;
-	uint64_t *seen; /* by log-source entry */
+	uint64_t events;
+	struct seen *seen; /* by log-source entry; behind them: of no known log source */
+	size_t entries;
 	struct logsource_set union_of;
+	uint64_t loaded_ns; /* since when the daemon counts */
 };
 
 /* ---- events ---- */
@@ -56,12 +68,11 @@ struct coverage {
 static void note_sources(struct coverage *c)
 {
 	const struct logsource_set *s = &c->stages.sources;
-	size_t count = c->stages.logsources ? logsources_count(c->stages.logsources) : 0;
 
 	c->events++;
-	c->unknown += !s->any;
-	for (size_t i = 0; s->any && i < count; i++)
-		c->seen[i] += logsource_has(s, i);
+	c->seen[c->entries].events += !s->any;
+	for (size_t i = 0; s->any && i < c->entries; i++)
+		c->seen[i].events += logsource_has(s, i);
 	for (size_t i = 0; i < ARRAY_LEN(s->bits); i++)
 		c->union_of.bits[i] |= s->bits[i];
 }
@@ -94,10 +105,70 @@ static int read_events(struct coverage *c, const char *file)
 	return r;
 }
 
+/* ---- the daemon ---- */
+
+static void add_seen(struct seen *s, const Isod__V1__LogSourceCount *n)
+{
+	s->events += n->events;
+	s->last_ns = n->last_ns > s->last_ns ? n->last_ns : s->last_ns;
+}
+
+/* The daemon's log sources are those of the table here that have the same name. */
+static void take_source(struct coverage *c, const Isod__V1__LogSourceCount *n)
+{
+	bool none = !n->product[0] && !n->category[0] && !n->service[0], known = none;
+
+	if (none)
+		add_seen(&c->seen[c->entries], n);
+	for (size_t i = 0; !none && i < c->entries; i++) {
+		struct logsource_entry e = logsources_entry(c->stages.logsources, i);
+		if (!str_eq(e.product, str_of(n->product)) ||
+		    !str_eq(e.category, str_of(n->category)) ||
+		    !str_eq(e.service, str_of(n->service)))
+			continue;
+		add_seen(&c->seen[i], n);
+		c->union_of.bits[i / 64] |= UINT64_C(1) << i % 64;
+		known = true;
+	}
+	if (!known)
+		fprintf(stderr,
+		        "isoctl: the daemon's table has a log source that the one here has not: "
+		        "%s/%s/%s\n",
+		        n->product, n->category, n->service);
+}
+
+static int ask_daemon(struct coverage *c)
+{
+	Isod__V1__RulesStatsRequest ask = ISOD__V1__RULES_STATS_REQUEST__INIT;
+	Isod__V1__Request q = ISOD__V1__REQUEST__INIT;
+	Isod__V1__Response *a;
+	struct client *client;
+	int r = client_open(c->ctl, &client);
+
+	if (r)
+		return r;
+	ask.log_sources = true;
+	ask.limit = 1;
+	q.ask_case = ISOD__V1__REQUEST__ASK_RULES_STATS;
+	q.rules_stats = &ask;
+	r = client_ask(client, &q, ISOD__V1__RESPONSE__ANSWER_RULES_STATS, &a);
+	client_close(client);
+	if (r)
+		return r;
+	const Isod__V1__RulesStats *s = a->rules_stats;
+	for (size_t i = 0; i < s->n_log_sources; i++)
+		take_source(c, s->log_sources[i]);
+	c->events = s->events;
+	c->loaded_ns = s->loaded_ns;
+	c->basis = BASIS_DAEMON;
+	isod__v1__response__free_unpacked(a, NULL);
+	return 0;
+}
+
 static bool rule_reports(const struct coverage *c, const struct rule *rule)
 {
 	if (rule->unmapped)
-		return c->unknown > 0;
+		return c->seen[c->entries].events > 0;
 	return logsource_intersects(&rule->sources, &c->union_of);
 }
 
@@ -210,7 +281,7 @@ static void add_correlation(struct coverage *c, const Isod__V1__Correlation *k)
 
 	for (size_t i = 0; i < k->n_tags; i++)
 		tags[i] = str_of(k->tags[i]);
-	for (size_t i = 0; i < k->n_rules && c->asked; i++)
+	for (size_t i = 0; i < k->n_rules && c->basis; i++)
 		reports |= reference_reports(c, k->rules[i], 1);
 	add_rule(c, k->title, tags, k->n_tags, reports);
 	free(tags);
@@ -222,7 +293,7 @@ static void add_rules(struct coverage *c)
 
 	for (size_t i = 0; i < set->count; i++) {
 		const struct rule *r = &set->rules[i];
-		add_rule(c, r->title.p, r->tags, r->tag_count, c->asked && rule_reports(c, r));
+		add_rule(c, r->title.p, r->tags, r->tag_count, c->basis && rule_reports(c, r));
 	}
 	for (size_t i = 0; i < set->correlation_count; i++)
 		add_correlation(c, set->correlations[i]);
@@ -258,7 +329,7 @@ static void add_rows(struct table *t, const struct coverage *c, const char *tact
 		table_add(t, "%s", tactic);
 		table_add(t, "%s", list[i]->id);
 		table_add(t, "%zu", s->rules);
-		if (c->asked)
+		if (c->basis)
 			table_add(t, "%zu", s->reporting);
 		table_add(t, "%s%s", s->title, s->rules > 1 ? ", …" : "");
 	}
@@ -277,38 +348,46 @@ static void print_tactics(const struct coverage *c, struct technique *const *lis
 	                                            {"SUCH AS", 0, false}};
 	struct table t;
 
-	table_init(&t, c->asked ? asked : plain, c->asked ? ARRAY_LEN(asked) : ARRAY_LEN(plain));
+	table_init(&t, c->basis ? asked : plain, c->basis ? ARRAY_LEN(asked) : ARRAY_LEN(plain));
 	for (size_t i = 0; i < attack_tactic_count; i++)
 		add_rows(&t, c, attack_tactics[i].name, i, list);
 	add_rows(&t, c, "(no tactic)", NO_TACTIC, list);
 	table_print(&t);
 }
 
+static void add_source(struct table *t, const struct coverage *c, size_t i)
+{
+	struct logsource_entry e = {.product = STR("(none known)")};
+	char age[24];
+
+	if (i < c->entries)
+		e = logsources_entry(c->stages.logsources, i);
+	table_add(t, "%llu", (unsigned long long)c->seen[i].events);
+	if (c->basis == BASIS_DAEMON)
+		table_add(t, "%s", table_age(c->seen[i].last_ns, age));
+	table_add(t, "%.*s", STR_FMT(e.product));
+	table_add(t, "%.*s", STR_FMT(e.category));
+	table_add(t, "%.*s", STR_FMT(e.service));
+}
+
 static void print_sources(const struct coverage *c)
 {
 	static const struct table_column columns[] = {{"EVENTS", 10, true},
+	                                              {"LAST", 6, true},
 	                                              {"PRODUCT", 16, false},
 	                                              {"CATEGORY", 24, false},
 	                                              {"SERVICE", 0, false}};
+	static const struct table_column ageless[] = {{"EVENTS", 10, true},
+	                                              {"PRODUCT", 16, false},
+	                                              {"CATEGORY", 24, false},
+	                                              {"SERVICE", 0, false}};
+	bool ages = c->basis == BASIS_DAEMON;
 	struct table t;
 
-	table_init(&t, columns, ARRAY_LEN(columns));
-	for (size_t i = 0; c->stages.logsources && i < logsources_count(c->stages.logsources);
-	     i++) {
-		struct logsource_entry e = logsources_entry(c->stages.logsources, i);
-		if (c->seen[i] == 0)
-			continue;
-		table_add(&t, "%llu", (unsigned long long)c->seen[i]);
-		table_add(&t, "%.*s", STR_FMT(e.product));
-		table_add(&t, "%.*s", STR_FMT(e.category));
-		table_add(&t, "%.*s", STR_FMT(e.service));
-	}
-	if (c->unknown) {
-		table_add(&t, "%llu", (unsigned long long)c->unknown);
-		table_add(&t, "(none known)");
-		table_add(&t, "%s", "");
-		table_add(&t, "%s", "");
-	}
+	table_init(&t, ages ? columns : ageless, ages ? ARRAY_LEN(columns) : ARRAY_LEN(ageless));
+	for (size_t i = 0; i <= c->entries; i++)
+		if (c->seen[i].events)
+			add_source(&t, c, i);
 	printf("\n");
 	table_print(&t);
 }
@@ -325,24 +404,29 @@ static Isod__V1__CoverageTotals totals(const struct coverage *c, struct techniqu
 	for (uint32_t bits = c->tactics; bits; bits &= bits - 1)
 		m.tactics++;
 	m.events = c->events;
+	m.basis = (char *)(uintptr_t)basis_names[c->basis];
 	return m;
 }
 
 static void print_text(const struct coverage *c, struct technique *const *list)
 {
 	Isod__V1__CoverageTotals m = totals(c, list);
+	char age[24];
 
 	print_tactics(c, list);
-	if (c->asked)
+	if (c->basis)
 		print_sources(c);
 	printf("%s%llu techniques of %llu tactics in %llu rules, of which %llu name no technique\n",
-	       c->techniques.count || c->asked ? "\n" : "", (unsigned long long)m.techniques,
+	       c->techniques.count || c->basis ? "\n" : "", (unsigned long long)m.techniques,
 	       (unsigned long long)m.tactics, (unsigned long long)m.rules,
 	       (unsigned long long)m.untagged);
-	if (c->asked)
+	if (c->basis)
 		printf("%llu techniques have a rule whose log source is among those of the %llu "
-		       "events\n",
+		       "events",
 		       (unsigned long long)m.techniques_reporting, (unsigned long long)m.events);
+	if (c->basis == BASIS_DAEMON)
+		printf(" since the daemon loaded its rules %s ago", table_age(c->loaded_ns, age));
+	fputs(c->basis ? "\n" : "offline: which log sources report is not known\n", stdout);
 }
 
 /* ---- JSON ---- */
@@ -364,7 +448,7 @@ static void print_technique(const struct technique *t)
 	rules_print_message(&m.base);
 }
 
-static void print_source(struct logsource_entry e, uint64_t events)
+static void print_source(struct logsource_entry e, const struct seen *seen)
 {
 	Isod__V1__LogSource source = ISOD__V1__LOG_SOURCE__INIT;
 	Isod__V1__SeenLogSource m = ISOD__V1__SEEN_LOG_SOURCE__INIT;
@@ -376,7 +460,8 @@ static void print_source(struct logsource_entry e, uint64_t events)
 	source.category = parts[1];
 	source.service = parts[2];
 	m.source = &source;
-	m.events = events;
+	m.events = seen->events;
+	m.last_ns = seen->last_ns;
 	rules_print_message(&m.base);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		free(parts[i]);
@@ -388,12 +473,11 @@ static void print_json(const struct coverage *c, struct technique *const *list)
 
 	for (size_t i = 0; i < c->techniques.count; i++)
 		print_technique(list[i]);
-	for (size_t i = 0;
-	     c->asked && c->stages.logsources && i < logsources_count(c->stages.logsources); i++)
-		if (c->seen[i])
-			print_source(logsources_entry(c->stages.logsources, i), c->seen[i]);
-	if (c->unknown)
-		print_source((struct logsource_entry){0}, c->unknown);
+	for (size_t i = 0; i <= c->entries; i++)
+		if (c->seen[i].events)
+			print_source(i < c->entries ? logsources_entry(c->stages.logsources, i)
+			                            : (struct logsource_entry){0},
+			             &c->seen[i]);
 	rules_print_message(&m.base);
 }
 
@@ -448,7 +532,7 @@ static void fill_technique(const struct coverage *c, const struct technique *k,
 	t->score = k->rules;
 	t->comment = comment_of(k);
 	t->enabled = true;
-	t->n_metadata = c->asked;
+	t->n_metadata = c->basis != BASIS_NONE;
 	t->metadata = &metadata[k->reporting ? 0 : 1];
 }
 
@@ -494,20 +578,29 @@ static int write_layer(const struct coverage *c, struct technique *const *list, 
 
 /* ---- the command ---- */
 
-static int cover(struct coverage *c, const char *events, const char *evidence, const char *layer)
+/* What is to tell which log sources report. */
+struct coverage_sources {
+	const char *events, *evidence;
+	bool offline; /* not the daemon */
+};
+
+static int cover(struct coverage *c, const struct coverage_sources *from, const char *layer)
 {
-	struct walk w = {.dir = evidence, .frame = on_frame, .arg = c};
-	size_t count = c->stages.logsources ? logsources_count(c->stages.logsources) : 0;
+	struct walk w = {.dir = from->evidence, .frame = on_frame, .arg = c};
 	int r = 0;
 
-	c->asked = events || evidence;
-	c->seen = xcalloc(count, sizeof(*c->seen));
-	if (events)
-		r = read_events(c, events);
-	if (r == 0 && evidence)
+	c->entries = c->stages.logsources ? logsources_count(c->stages.logsources) : 0;
+	c->seen = xcalloc(c->entries + 1, sizeof(*c->seen));
+	c->basis = from->events || from->evidence ? BASIS_EVENTS : BASIS_NONE;
+	if (from->events)
+		r = read_events(c, from->events);
+	if (r == 0 && from->evidence)
 		r = walk_evidence(&w);
 	if (r < 0)
 		return r;
+	if (!c->basis && !from->offline && ask_daemon(c) != 0)
+		fprintf(stderr, "isoctl: offline: without a daemon, --events or --evidence it is "
+		                "not known which log sources report\n");
 	add_rules(c);
 	struct technique **list = sorted(c);
 	if (c->ctl->json)
@@ -524,9 +617,11 @@ int rules_coverage(const struct isoctl *ctl, int argc, char **argv)
 {
 	struct stage_files files = {0};
 	struct coverage c = {.ctl = ctl};
-	const char *events = NULL, *evidence = NULL, *layer = NULL;
-	const struct isoctl_option options[] = {{.name = "--events", .text = &events},
-	                                        {.name = "--evidence", .text = &evidence},
+	struct coverage_sources from = {0};
+	const char *layer = NULL;
+	const struct isoctl_option options[] = {{.name = "--events", .text = &from.events},
+	                                        {.name = "--evidence", .text = &from.evidence},
+	                                        {.name = "--offline", .flag = &from.offline},
 	                                        {.name = "--layer", .text = &layer},
 	                                        STAGE_OPTIONS(files),
 	                                        {0}};
@@ -542,7 +637,7 @@ int rules_coverage(const struct isoctl *ctl, int argc, char **argv)
 	int r = stages_load(&c.stages, &files, argv, argc, &diags);
 	rules_print_problems(stderr, &diags, false);
 	if (r == 0)
-		r = cover(&c, events, evidence, layer);
+		r = cover(&c, &from, layer);
 	r = r < 0 || diags.errors || !rules_finish_output();
 	map_release(&c.techniques, free_technique);
 	free(c.seen);

@@ -5,6 +5,7 @@
 
 #include "api/api_internal.h"
 #include "base/mem.h"
+#include "event/logsource.h"
 #include "sigma/content.h"
 #include "sigma/rules.h"
 
@@ -83,6 +84,36 @@ static Isod__V1__RuleStats *show_rule(struct connection *c, const struct rule *r
 	return s;
 }
 
+static char *answer_text(struct connection *c, struct str s)
+{
+	return arena_strdup(&c->api->arena, s.n ? s : STR(""));
+}
+
+/* All that have had an event: a table has LOGSOURCES_MAX entries at most, of short names. */
+static void show_sources(struct connection *c, const struct content *content,
+                         Isod__V1__RulesStats *stats)
+{
+	size_t count = content_source_count(content);
+
+	stats->log_sources = answer_take(c, count + 1, sizeof(*stats->log_sources));
+	for (size_t i = 0; i <= count; i++) {
+		struct content_source sum = content_source_sum(content, i);
+		struct logsource_entry e = {0};
+		if (sum.events == 0)
+			continue;
+		if (i < count)
+			e = logsources_entry(content->parts.logsources, i);
+		Isod__V1__LogSourceCount *n = answer_take(c, 1, sizeof(*n));
+		isod__v1__log_source_count__init(n);
+		n->product = answer_text(c, e.product);
+		n->category = answer_text(c, e.category);
+		n->service = answer_text(c, e.service);
+		n->events = sum.events;
+		n->last_ns = sum.last_ns;
+		stats->log_sources[stats->n_log_sources++] = n;
+	}
+}
+
 void ask_rules_stats(struct connection *c, const Isod__V1__Request *q)
 {
 	const struct api_options *o = &c->api->options;
@@ -111,6 +142,8 @@ void ask_rules_stats(struct connection *c, const Isod__V1__Request *q)
 	stats.more = page.more;
 	stats.loaded_ns = content->loaded_ns;
 	stats.events = content_events(content, &stats.sampled_events);
+	if (q->rules_stats->log_sources)
+		show_sources(c, content, &stats);
 	Isod__V1__Response a = answer_to(q, ANSWER(RULES_STATS));
 	a.rules_stats = &stats;
 	connection_send(c, &a);

@@ -256,9 +256,13 @@ void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, s
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg)
 {
-	uint64_t untallied = 0, redetecting = 0, redetected = 0, stalls = 0, dropped = 0;
+	uint64_t untallied = 0, redetecting = 0, redetected = 0, stalls = 0, dropped = 0,
+		 incomplete = 0, limited = 0;
 
 	for (size_t n = 0; n < i->worker_count; n++) {
+		struct pipeline_counts counts = pipeline_counts(i->workers[n].pipeline);
+		incomplete += counts.incomplete;
+		limited += counts.limited;
 		untallied += atomic_load_explicit(&i->workers[n].untallied, memory_order_relaxed);
 		redetecting += !atomic_load(&i->workers[n].serving);
 		redetected += atomic_load_explicit(&i->workers[n].redetected, memory_order_relaxed);
@@ -272,4 +276,6 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 	count(arg, "ingest_frames_redetected", redetected);
 	count(arg, "ingest_stalls", stalls);
 	count(arg, "ingest_own_events_dropped", dropped);
+	count(arg, "ingest_events_incomplete", incomplete);
+	count(arg, "ingest_tests_limited", limited);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "event/decode.h"
@@ -21,6 +22,8 @@
 #include "sigma/match.h"
 
 #define TALLY_OVERHEAD 64 /* the record around the sources */
+/* Between two messages about events that are too large: a source that sends such sends many. */
+#define INCOMPLETE_EVERY NS_PER_MINUTE
 /* Re-detection writes in steps of this many frames, and notes progress after so many steps. */
 #define REDETECT_BATCH 256
 #define REDETECT_TALLY 64
@@ -48,6 +51,9 @@ struct pipeline {
 	size_t worker;
 	uint64_t upto; /* the last sequence processed while re-detecting */
 	bool redetecting;
+	/* Written by the worker's thread, read by any. */
+	_Atomic uint64_t incomplete, limited;
+	uint64_t incomplete_told, incomplete_mono; /* up to which it was logged, and when */
 };
 
 /* ---- life ---- */
@@ -237,6 +243,29 @@ int pipeline_commit(struct pipeline *p)
 
 /* ---- one frame ---- */
 
+struct pipeline_counts pipeline_counts(const struct pipeline *p)
+{
+	return (struct pipeline_counts){counts_get(&p->incomplete), counts_get(&p->limited)};
+}
+
+/* Nothing vanishes in silence: the frame is in evidence whole, but rules did not see all of it. */
+static void note_incomplete(struct pipeline *p, struct str source)
+{
+	uint64_t now = clock_mono();
+	char safe[SOURCE_NAME_MAX * 4 + 1];
+
+	counts_add(&p->incomplete, 1);
+	if (p->incomplete_told && now - p->incomplete_mono < INCOMPLETE_EVERY)
+		return;
+	uint64_t all = counts_get(&p->incomplete);
+	log_warning("worker %zu: an event of %s has more than rules look at (%d fields, %d "
+	            "levels): the rest was left out; %llu such since the last message",
+	            p->o.worker, log_escape(source, safe, sizeof(safe)), EVENT_FIELDS_MAX,
+	            EVENT_DEPTH_MAX, (unsigned long long)(all - p->incomplete_told));
+	p->incomplete_told = all;
+	p->incomplete_mono = now;
+}
+
 static int64_t skew_of(const struct event *e)
 {
 	int64_t skew;
@@ -280,9 +309,16 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 	if (frame->flags & EVIDENCE_TRUNCATED)
 		e->flags |= EVENT_TRUNCATED;
 	event_decode(p->now.decoder, e, frame->frame);
-	if (p->now.content->parts.logsources)
+	if (p->now.content->parts.logsources) {
 		logsources_classify(p->now.content->parts.logsources, e, &sources);
+		content_classified(p->now.content, p->o.worker, &sources, received_ns);
+	}
+	uint64_t limited = matcher_limited(p->now.matcher);
 	size_t n = matcher_run(p->now.matcher, e, &sources, &hits);
+	if (matcher_limited(p->now.matcher) != limited)
+		counts_add(&p->limited, matcher_limited(p->now.matcher) - limited);
+	if (e->flags & EVENT_INCOMPLETE)
+		note_incomplete(p, frame->source);
 	if (n)
 		match_record_event(&p->record, e, (uint32_t)p->worker, sequence);
 	for (size_t i = 0; i < n; i++)

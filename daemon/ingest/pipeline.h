@@ -49,6 +49,12 @@ void pipeline_refresh(struct pipeline *p);
 int pipeline_commit(struct pipeline *p);
 /* Bytes of evidence and records that wait for pipeline_commit: what an input that outruns it would grow. */
 size_t pipeline_pending(const struct pipeline *p);
+/* What cost too much, since the start. From any thread. */
+struct pipeline_counts {
+	uint64_t incomplete; /* events of which fields past a limit were left out (event/event.h) */
+	uint64_t limited;    /* tests of rules that a bound cut short, and that so did not hold */
+};
+struct pipeline_counts pipeline_counts(const struct pipeline *p);
 /* Frames counted and not yet in a tally. */
 uint64_t pipeline_untallied(const struct pipeline *p);
 /* True when something was counted since the last tally. */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "event/decode.h"
+#include "event/logsource.h"
 #include "sigma/compile.h"
 #include "sigma/rules.h"
 
@@ -31,8 +32,11 @@ struct content *content_new(const struct content_parts *parts, size_t workers)
 	c->workers = workers;
 	c->loaded_ns = clock_now();
 	c->counts = xcalloc(workers, sizeof(*c->counts));
-	for (size_t i = 0; i < workers; i++)
-		c->counts[i].rules = alloc_lines(parts->rules->count * sizeof(*c->counts[i].rules));
+	for (size_t i = 0; i < workers; i++) {
+		struct match_counts *n = &c->counts[i];
+		n->rules = alloc_lines(parts->rules->count * sizeof(*n->rules));
+		n->sources = alloc_lines((content_source_count(c) + 1) * sizeof(*n->sources));
+	}
 	atomic_init(&c->compiled, NULL);
 	atomic_init(&c->references, 1);
 	return c;
@@ -88,8 +92,10 @@ void content_unref(struct content *c)
 	/* What others did with it happens before it is freed. */
 	if (!c || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) > 1)
 		return;
-	for (size_t i = 0; i < c->workers; i++)
+	for (size_t i = 0; i < c->workers; i++) {
 		free(c->counts[i].rules);
+		free(c->counts[i].sources);
+	}
 	free(c->counts);
 	compiled_free(atomic_load_explicit(&c->compiled, memory_order_acquire));
 	parts_free(&c->parts);
@@ -119,4 +125,45 @@ uint64_t content_events(const struct content *c, uint64_t *ret_sampled)
 		*ret_sampled += counts_get(&c->counts[w].sampled);
 	}
 	return events;
+}
+
+/* ---- log sources ---- */
+
+size_t content_source_count(const struct content *c)
+{
+	return c->parts.logsources ? logsources_count(c->parts.logsources) : 0;
+}
+
+static void count_source(struct logsource_counts *n, uint64_t received_ns)
+{
+	counts_add(&n->events, 1);
+	atomic_store_explicit(&n->last_ns, received_ns, memory_order_relaxed);
+}
+
+void content_classified(struct content *c, size_t worker, const struct logsource_set *sources,
+                        uint64_t received_ns)
+{
+	struct logsource_counts *counts = c->counts[worker].sources;
+
+	if (!sources->any) {
+		count_source(&counts[content_source_count(c)], received_ns);
+		return;
+	}
+	for (size_t word = 0; word < sizeof(sources->bits) / sizeof(*sources->bits); word++)
+		for (uint64_t bits = sources->bits[word]; bits; bits &= bits - 1)
+			count_source(&counts[word * 64 + (size_t)__builtin_ctzll(bits)],
+			             received_ns);
+}
+
+struct content_source content_source_sum(const struct content *c, size_t i)
+{
+	struct content_source sum = {0};
+
+	for (size_t w = 0; w < c->workers; w++) {
+		const struct logsource_counts *n = &c->counts[w].sources[i];
+		uint64_t last = counts_get(&n->last_ns);
+		sum.events += counts_get(&n->events);
+		sum.last_ns = last > sum.last_ns ? last : sum.last_ns;
+	}
+	return sum;
 }

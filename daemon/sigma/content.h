@@ -15,6 +15,7 @@
 
 /* Only pointers, so that who just passes a content on need not see events (and may see libevent's struct of that
  * name). */
+struct logsource_set;
 struct logsources;
 struct patterns;
 struct placeholders;
@@ -65,6 +66,10 @@ struct content *content_ref(struct content *c);
 /* NULL is allowed. */
 void content_unref(struct content *c);
 
+/* Worker `worker` has found out of which log sources an event is that was received at that time. Its thread only. */
+void content_classified(struct content *c, size_t worker, const struct logsource_set *sources,
+                        uint64_t received_ns);
+
 /* All workers' counts of rule `i` (of the set's order) added up, as they are now: *ret's members are plain sums. */
 struct content_sum {
 	uint64_t hits, tried, ns;
@@ -72,5 +77,12 @@ struct content_sum {
 struct content_sum content_rule_sum(const struct content *c, size_t i);
 /* The same of events; *ret_sampled: those on which time was taken. */
 uint64_t content_events(const struct content *c, uint64_t *ret_sampled);
+/* The same of the log source that is entry `i` of the table, or, with `i` as many as it has, of events of none. */
+struct content_source {
+	uint64_t events, last_ns;
+};
+struct content_source content_source_sum(const struct content *c, size_t i);
+/* How many entries the table has. */
+size_t content_source_count(const struct content *c);
 
 #endif

@@ -18,10 +18,17 @@ struct rule_counts {
 	_Atomic uint64_t ns;    /* how long that took */
 };
 
+struct logsource_counts {
+	_Atomic uint64_t events;
+	_Atomic uint64_t last_ns; /* when the last of them was received */
+};
+
 struct match_counts {
 	_Atomic uint64_t events;
 	_Atomic uint64_t sampled;  /* of these */
 	struct rule_counts *rules; /* in the set's order */
+	/* By entry of the log-source table; behind them one for events that are of none of them. */
+	struct logsource_counts *sources;
 };
 
 static inline void counts_add(_Atomic uint64_t *count, uint64_t n)

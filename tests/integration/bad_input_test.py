@@ -92,6 +92,23 @@ def datagrams(isod):
     isod.wait_events(before + 4, "udp/")
 
 
+def too_large(isod):
+    """Fields past a limit are left out: counted, and told once with the source's name, however many come."""
+    def count():
+        return next(c["value"] for c in isod.status()["counters"] if c["name"] == "ingest_events_incomplete")
+
+    check(count() == 0, "nothing was too large so far")
+    before = isod.events("tcp/")
+    wide = "{%s}" % ",".join(f'"f{n}":1' for n in range(5000))
+    deep = '{"a":' * 200 + "1" + "}" * 200
+    tcp(isod, "\n".join([wide, deep] * 20 + [""]).encode())
+    isod.wait_events(before + 40, "tcp/")
+    check(count() == 40, f"{count()} of 40 too large events counted")
+    told = [line for line in isod.log().splitlines() if "more than rules look at" in line]
+    check(len(told) == 1 and "tcp/127.0.0.1" in told[0], str(told))
+    check("ingest_events_incomplete" in isod.isoctl("status").stdout, "isoctl status shows it")
+
+
 def own_events(isod):
     """isod's own troubles are events, and its own rules see them."""
     isod.wait(lambda: sum(s["received"] for n, s in isod.sources().items() if n.startswith("isod/")) >= 3, "own events")
@@ -102,7 +119,7 @@ def scenario():
         honest = socket.create_connection(("127.0.0.1", isod.port("tcp")), 60)
         honest.sendall(GOOD.encode() + b"\n")
         isod.wait_events(1, "tcp/")
-        for attack in (frames, tls, datagrams):
+        for attack in (frames, tls, datagrams, too_large):
             attack(isod)
             before = isod.events("tcp/")
             honest.sendall(GOOD.encode() + b"\n")

@@ -237,6 +237,18 @@ def stats(isod):
     check(costs == sorted(costs, reverse=True) and costs[0] > 0, f"the most expensive first: {costs[:5]}")
     table = isod.isoctl("rules", "stats", "--limit", "3").stdout
     check(table.count("%") == 3 and "time was taken" in table, table)
+    coverage(isod)
+
+
+def coverage(isod):
+    """Which log sources report is asked of the running daemon."""
+    said = isod.ask("rules", "coverage", "--rules", isod.path("rules"), "--logsources", isod.path("logsources.yaml"))
+    seen = {(s["source"]["product"], s["source"]["service"]): s for s in said if "source" in s}
+    check(said[-1]["basis"] == "daemon" and said[-1]["events"] >= 1000, str(said[-1]))
+    check(seen[("linux", "reload")]["events"] >= 1000 and int(seen[("linux", "reload")]["last_ns"]) > 0, str(seen))
+    table = isod.isoctl("rules", "coverage", "--rules", isod.path("rules"), "--logsources",
+                        isod.path("logsources.yaml")).stdout
+    check("since the daemon loaded its rules" in table and "LAST" in table, table)
 
 
 def configuration(isod):

@@ -314,7 +314,8 @@ def coverage(folder):
         "T1548.003": (["privilege-escalation"], 1, 0),
     }
     check({o["technique"]: (o["tactics"], o["rules"], o["reporting"]) for o in found if "technique" in o} == expected, out)
-    check(found[-1] == {"rules": 6, "untagged": 1, "techniques": 5, "techniques_reporting": 2, "tactics": 4, "events": 3},
+    check(found[-1] == {"rules": 6, "untagged": 1, "techniques": 5, "techniques_reporting": 2, "tactics": 4, "events": 3,
+                        "basis": "events"},
           str(found[-1]))
     seen = {(o["source"]["product"], o["source"]["service"]): o["events"] for o in found if "source" in o}
     check(seen[("linux", "sshd")] == 2 and seen[("", "")] == 1, str(seen))
@@ -325,7 +326,11 @@ def coverage(folder):
     check({t["techniqueID"]: t["score"] for t in layer["techniques"]} == {k: v[1] for k, v in expected.items()}, str(layer))
     check(layer["techniques"][2]["comment"] == "Failed Logon\nOdd" and layer["gradient"]["maxValue"] == 2, str(layer))
 
-    status, out, said = isoctl("rules", "coverage", "--rules", rules)
+    status, out, said = isoctl("--socket", os.path.join(folder, "none"), "rules", "coverage", "--rules", rules)
+    check("isoctl: offline:" in said and "does not run" in said, said)
+    check(out.endswith("offline: which log sources report is not known\n"), out)
+    status, again, said = isoctl("rules", "coverage", "--offline", "--rules", rules)
+    check(status == 0 and not said and again == out, said)
     rows = [line.split() for line in out.splitlines()]
     check(status == 0 and ["Persistence", "T1098", "1", "Two", "Tactics"] in rows and "REPORTING" not in out, out + said)
     check(["(no", "tactic)", "T1110", "1", "Odd"] in rows and ["Credential", "Access", "T1110", "1", "Failed", "Logon"] in rows, out)

@@ -146,6 +146,32 @@ static struct content *three_rules(void)
 	return content_new(&parts, 2);
 }
 
+Test(api, log_sources_that_report_are_told_to_who_asks)
+{
+	Isod__V1__RulesStatsRequest ask_for = ISOD__V1__RULES_STATS_REQUEST__INIT;
+	const struct logsource_set none = {0};
+	struct content *content = three_rules();
+	struct client c = client_new();
+	Request q = ISOD__V1__REQUEST__INIT;
+
+	content_classified(content, 1, &none, 77);
+	rig.content = content;
+	q.ask_case = ASK(RULES_STATS);
+	q.rules_stats = &ask_for;
+	Response *r = ask(&c, &q);
+	cr_expect_eq(r->rules_stats->n_log_sources, 0, "only when asked for");
+	answer_free(r);
+	ask_for.log_sources = true;
+	r = ask(&c, &q);
+	cr_assert_eq(r->rules_stats->n_log_sources, 1);
+	cr_expect_str_eq(r->rules_stats->log_sources[0]->product, "");
+	cr_expect_eq(r->rules_stats->log_sources[0]->events, 1);
+	cr_expect_eq(r->rules_stats->log_sources[0]->last_ns, 77);
+	answer_free(r);
+	client_free(&c);
+	content_unref(content);
+}
+
 static Response *ask_stats(struct client *c, uint32_t limit, uint32_t skip)
 {
 	Isod__V1__RulesStatsRequest ask_for = ISOD__V1__RULES_STATS_REQUEST__INIT;

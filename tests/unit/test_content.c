@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/buf.h"
+#include "event/logsource.h"
 #include "folder.h"
 #include "sigma.h"
 #include "sigma/compile.h"
@@ -169,6 +170,27 @@ Test(content, the_compiled_form_counts_and_answers_alike)
 	cr_expect_eq(content_rule_sum(c, 0).tried, 1);
 	cr_expect_eq(content_events(c, &sampled), 2);
 	matcher_free(m);
+	content_unref(c);
+	diags_release(&diags);
+}
+
+Test(content, log_sources_are_counted_and_when_they_last_reported)
+{
+	struct logsource_set first = {.any = true, .bits = {1}}, none = {0};
+	struct content *c = NULL;
+	struct diags diags;
+
+	diags_init(&diags);
+	cr_assert_eq(load_with(NULL, NULL, &diags, &c), 0);
+	cr_assert_eq(content_source_count(c), 1);
+	cr_expect_eq(content_source_sum(c, 0).events, 0);
+	content_classified(c, 0, &first, 50);
+	content_classified(c, 1, &first, 40);
+	content_classified(c, 1, &none, 60);
+	cr_expect_eq(content_source_sum(c, 0).events, 2);
+	cr_expect_eq(content_source_sum(c, 0).last_ns, 50);
+	cr_expect_eq(content_source_sum(c, 1).events, 1, "of no known log source");
+	cr_expect_eq(content_source_sum(c, 1).last_ns, 60);
 	content_unref(c);
 	diags_release(&diags);
 }

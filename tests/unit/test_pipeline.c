@@ -453,3 +453,62 @@ Test(pipeline, another_workers_evidence_is_counted_as_that_workers)
 	             -ENOENT);
 	line_close(&l);
 }
+
+/* ---- what is too large ---- */
+
+/* More fields, or levels, than an event may have. */
+static char *large_event(unsigned fields, unsigned levels)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	buf_printf(&text, "{\"outcome\":\"failure\"");
+	for (unsigned i = 0; i < fields; i++)
+		buf_printf(&text, ",\"f%u\":1", i);
+	buf_printf(&text, ",\"deep\":");
+	for (unsigned i = 0; i < levels; i++)
+		buf_printf(&text, "{\"a\":");
+	buf_printf(&text, "1");
+	for (unsigned i = 0; i < levels; i++)
+		buf_putc(&text, '}');
+	buf_putc(&text, '}');
+	char *copy = xstrdup(buf_cstr(&text));
+	buf_release(&text);
+	return copy;
+}
+
+Test(pipeline, events_that_are_cut_by_a_limit_are_counted_and_still_match)
+{
+	char *wide = large_event(10000, 0), *deep = large_event(0, 200), *fine = large_event(9, 9);
+	struct line l;
+
+	line_open(&l, LOGON_RULE, BED_RING);
+	cr_expect_not_null(match_of(&l, str_of(fine)));
+	cr_expect_eq(pipeline_counts(l.pipeline).incomplete, 0);
+	cr_expect_not_null(match_of(&l, str_of(wide)));
+	cr_expect_not_null(match_of(&l, str_of(deep)));
+	cr_expect_eq(pipeline_counts(l.pipeline).incomplete, 2);
+	cr_expect_eq(pipeline_counts(l.pipeline).limited, 0);
+	line_close(&l);
+	free(wide);
+	free(deep);
+	free(fine);
+}
+
+Test(pipeline, tests_that_a_bound_cuts_short_are_counted)
+{
+	struct line l;
+	char frame[256];
+
+	line_open(&l,
+	          "title: explodes\nid: 22222222-2222-4222-8222-222222222222\n"
+	          "logsource:\n  product: linux\ndetection:\n  s:\n    a|re: '^(a+)+$(?<!b)'\n"
+	          "  condition: s\n",
+	          BED_RING);
+	snprintf(frame, sizeof(frame), "{\"a\":\"%0100d!\"}", 0);
+	for (char *p = frame; *p; p++)
+		*p = *p == '0' ? 'a' : *p;
+	cr_expect_null(match_of(&l, str_of(frame)));
+	cr_expect_eq(pipeline_counts(l.pipeline).limited, 1);
+	line_close(&l);
+}
