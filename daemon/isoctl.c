@@ -99,15 +99,23 @@ static int take_options(struct isoctl *ctl, int argc, char **argv)
 	return kept;
 }
 
+static bool asks_for_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* "rules" alone, "rules --help" and "rules chekc": all commands of the family. */
 static int unknown_command(const char *family, const char *verb)
 {
 	const char *names[64], *near;
 	size_t count = 0;
-	bool known = false;
+	bool known = false, help = verb && asks_for_help(verb);
 
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		for (const struct isoctl_command *c = families[i]; c->family; c++) {
 			bool same = strcmp(c->family, family) == 0;
+			if (same && !known && verb && !help)
+				fprintf(stderr, "isoctl: unknown command %s %s\n", family, verb);
 			known |= same;
 			if (same)
 				isoctl_usage(c);
@@ -115,7 +123,7 @@ static int unknown_command(const char *family, const char *verb)
 				names[count++] = c->family;
 		}
 	if (known)
-		return 2;
+		return help ? 0 : 2;
 	near = diag_suggest(family, names, count);
 	fprintf(stderr, "isoctl: unknown command %s%s%s", family, verb ? " " : "",
 	        verb ? verb : "");
@@ -135,7 +143,7 @@ static int run(const struct isoctl *ctl, int argc, char **argv)
 				continue;
 			if (c->verb && (argc < 2 || strcmp(c->verb, argv[1]) != 0))
 				continue;
-			if (argc > used && strcmp(argv[used], "--help") == 0) {
+			if (argc > used && asks_for_help(argv[used])) {
 				isoctl_usage(c);
 				return 0;
 			}
@@ -153,7 +161,7 @@ int main(int argc, char **argv)
 	argc = take_options(&ctl, argc - 1, ++argv);
 	if (argc < 0)
 		return 2;
-	if (argc == 0 || strcmp(argv[0], "--help") == 0) {
+	if (argc == 0 || asks_for_help(argv[0])) {
 		usage(argc ? stdout : stderr);
 		return argc ? 0 : 2;
 	}

@@ -60,8 +60,13 @@ bool connect_split(const char *address, char host[static CONNECT_HOST_MAX], cons
 {
 	const char *colon = strrchr(address, ':');
 	struct str name = {address, colon ? (size_t)(colon - address) : 0};
+	uint64_t number;
 
 	if (!colon || !colon[1])
+		return false;
+	/* getaddrinfo would take 65537 for 1. */
+	if (strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+	    (str_to_u64(str_of(colon + 1), &number) < 0 || number == 0 || number > UINT16_MAX))
 		return false;
 	if (name.n >= 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
 		name = str_make(name.p + 1, name.n - 2);

@@ -16,7 +16,8 @@ int connect_wait_tls(int fd, const struct tls *tls, int ms);
 
 /* A socket connected to a path. `type`: SOCK_STREAM or SOCK_DGRAM. -ENAMETOOLONG: no socket has such a path. */
 int connect_unix(const char *path, int type, int *ret_fd);
-/* HOST:PORT or [IPv6]:PORT taken apart; the port stands in `address`. False when it is neither. */
+/* HOST:PORT or [IPv6]:PORT taken apart; the port, a number from 1 to 65535 or a service's
+ * name, stands in `address`. False when it is neither. */
 bool connect_split(const char *address, char host[static CONNECT_HOST_MAX], const char **ret_port);
 /* To the first of the host's addresses that answers. Of an error *ret_why tells in words, until the next strerror(). */
 int connect_inet(const char *host, const char *port, int type, int *ret_fd, const char **ret_why);

@@ -61,17 +61,9 @@ static const struct {
 static void no_kind(struct loader *l, const struct yaml_node *doc)
 {
 	const char *names[ARRAY_LEN(kinds)];
-	const char *action = yaml_text(doc, "action");
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		names[i] = kinds[i].key;
-	if (action) {
-		loader_error(l, yaml_get(doc, "action"),
-		             "`action: %s` (rule collections of Sigma 1) is not supported: write "
-		             "each rule out",
-		             action);
-		return;
-	}
 	for (size_t i = 0; i < doc->count; i++) {
 		const struct yaml_pair *p = &doc->pairs[i];
 		const char *near = diag_suggest(p->key.p, names, ARRAY_LEN(names));
@@ -96,6 +88,14 @@ static void read_document(struct loader *l, const struct yaml_node *doc)
 		return;
 	if (doc->kind != YAML_MAP) {
 		loader_error(l, doc, "a rule must be a map, not %s", yaml_kind_name(doc));
+		return;
+	}
+	/* What such a document lacks comes from another one: what would be said of it would mislead. */
+	if (yaml_text(doc, "action")) {
+		loader_error(l, yaml_get(doc, "action"),
+		             "`action: %s` (rule collections of Sigma 1) is not supported: write "
+		             "each rule out",
+		             yaml_text(doc, "action"));
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {

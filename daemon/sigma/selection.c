@@ -297,6 +297,12 @@ static const struct detection *parse_map(struct selection_context *c, const stru
 
 	for (size_t i = 0; i < node->count; i++) {
 		const struct yaml_pair *p = &node->pairs[i];
+		if (str_eq(p->key, STR("<<"))) {
+			selection_complain(c, DIAG_ERROR, p->line, p->column,
+			                   "YAML 1.2, which Sigma is written in, has no merge key "
+			                   "`<<`: write the fields out");
+			return NULL;
+		}
 		parts[i] = parse_item(c, p->key, p->line, p->column, p->value);
 		good &= parts[i] != NULL;
 	}

@@ -162,6 +162,14 @@ def wrong_use(isod):
         check(done.returncode == 2 and done.stderr and not done.stdout, f"{arguments}: {done}")
     done = isod.isoctl("status", "--source", check_exit=False)
     check("--sources" in done.stderr, "a near miss is named")
+    done = isod.isoctl("incidents", "lsit", check_exit=False)
+    check(done.returncode == 2 and done.stderr.startswith("isoctl: unknown command incidents lsit\n"), f"{done}")
+    for arguments in (("-h",), ("rules", "--help"), ("rules", "match", "-h")):
+        done = isod.isoctl(*arguments, check_exit=False)
+        check(done.returncode == 0 and "usage: isoctl" in done.stdout + done.stderr, f"{arguments}: {done}")
+    for port in ("0", "65536", "99999999999999999999"):
+        done = isod.isoctl("send", "--tcp", f"127.0.0.1:{port}", "-", check_exit=False)
+        check(done.returncode != 0 and "no HOST:PORT" in done.stderr, f"port {port}: {done}")
 
 
 main(scenario)

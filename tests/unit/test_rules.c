@@ -90,6 +90,11 @@ Test(rules, errors_have_their_place)
 		{"title: t\nlogsource: {product: p}\ndetection: {s: , condition: s}\n", 3, 13,
 	         "is empty"},
 		{"action: global\ntitle: t\n", 1, 9, "rule collections"},
+		{"action: global\ntitle: t\nlogsource: {product: p}\ndetection: {condition: s}\n",
+	         1, 9, "rule collections"},
+		{"title: t\nlogsource: {product: p}\ndetection: {s: &s {a: x}, t: {<<: *s, b: y}, "
+	         "condition: t}\n",
+	         3, 31, "no merge key"},
 		{"- a\n- b\n", 1, 1, "must be a map, not a list"},
 		{"title: t\ndetection: {s: {a: x}, condition: s}\ncorrelation: {type: temporal}\n",
 	         3, 14, "separate them"},
