@@ -180,6 +180,9 @@ static void split_tag(struct str tag, struct envelope *v)
 {
 	if (last_is(tag, ']')) {
 		ptrdiff_t open = str_find(tag, '[');
+		/* GDM calls its own processes "gdm-password]". */
+		if (open < 0)
+			tag.n--;
 		if (open >= 0) {
 			v->pid = str_make(tag.p + open + 1, tag.n - (size_t)open - 2);
 			tag = str_trim(str_head(tag, (size_t)open));
@@ -223,6 +226,19 @@ static bool tag_before_line(struct str s, uint64_t received_ns, struct envelope 
 	return true;
 }
 
+/* AIX relays name the sender behind their own name: "Message forwarded from HOST: sshd[1]: …". */
+static struct str forwarded_by_aix(struct str s, struct envelope *v)
+{
+	static const char mark[] = "Message forwarded from ";
+	struct str rest = str_skip(s, str_starts(s, STR(mark)) ? sizeof(mark) - 1 : 0);
+	struct str w = first_word(rest);
+
+	if (rest.n == s.n || !last_is(w, ':') || !is_host(str_head(w, w.n - 1)))
+		return s;
+	v->host = str_head(w, w.n - 1);
+	return skip_space(str_skip(rest, w.n));
+}
+
 /* Host, tag and message behind the time. */
 static void host_and_tag(struct str s, uint64_t received_ns, struct envelope *v)
 {
@@ -248,6 +264,7 @@ static void host_and_tag(struct str s, uint64_t received_ns, struct envelope *v)
 		if (str_starts(s, STR(": ")))
 			s = skip_space(str_skip(s, 1));
 	}
+	s = forwarded_by_aix(s, v);
 	v->body = s;
 	if (begins_body(s) || tag_before_line(s, received_ns, v))
 		return;

@@ -496,7 +496,7 @@ Test(decode, programs)
 	CHECK(rows);
 }
 
-Test(decode, web_servers)
+Test(decode, web_servers_relays_and_containers)
 {
 	static const struct row rows[] = {
 		{"192.0.2.7 - joe [23/Nov/2026:18:00:00 +0100] \"GET /a?b=%27 HTTP/1.1\" 404 12 "
@@ -508,6 +508,13 @@ Test(decode, web_servers)
 	         "HTTP/1.1\" 200 1 \"-\" \"-\"",
 	         {"@time", "2026-11-23T18:00:00.000Z", "program", "nginx", "request_method", "GET",
 	          "!user", ""}},
+		{"<38>Nov 23 18:00:00 relay Message forwarded from h: sshd[1]: Invalid user x from "
+	         "192.0.2.7 port 4",
+	         {"host", "h", "program", "sshd", "user", "x", "src_ip", "192.0.2.7"}},
+		{"<38>Nov 23 18:00:00 relay Message forwarded from nobody", {"host", "relay"}},
+		{"<86>Nov 23 18:00:00 h gdm-password]: pam_unix(gdm-password:auth): check pass; "
+	         "user unknown",
+	         {"program", "gdm-password", "outcome", "failure"}},
 		{"2026-11-23T18:00:00.5Z stderr F login failed",
 	         {"!host", "", "message", "stderr F login failed"}},
 	};
