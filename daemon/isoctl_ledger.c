@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/pbjson.h"
 #include "isoctl.h"
 #include "isoctl_options.h"
+#include "isoctl_output.h"
 #include "log/ledger.h"
 #include "tools_ledger.pb-c.h"
 
@@ -29,19 +29,6 @@ static char *ledger_dir(int argc, char **argv)
 		return inside;
 	free(inside);
 	return xstrdup(given);
-}
-
-static int print_json(const ProtobufCMessage *message)
-{
-	struct buf line;
-
-	buf_init(&line, 0);
-	pbjson_append(&line, message);
-	buf_putc(&line, '\n');
-	size_t written = fwrite(line.p, 1, line.n, stdout);
-	int r = written == line.n ? 0 : -EIO;
-	buf_release(&line);
-	return r;
 }
 
 static void print_table(const char *dir, const struct segment_report *r)
@@ -90,7 +77,7 @@ static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 		message.torn_bytes = report.torn_bytes;
 		message.head = (ProtobufCBinaryData){SHA256_BYTES, report.chain};
 		message.error = report.error;
-		print_json(&message.base);
+		output_json(&message.base);
 	} else if (r == 0 || r == -EBADMSG) {
 		print_table(dir, &report);
 	} else {
@@ -118,7 +105,7 @@ static int show_record(void *arg, uint64_t sequence, uint64_t time_ns,
 	entry.time = clock_format(time_ns, time);
 	entry.time_ns = time_ns;
 	entry.body = (Isod__V1__Record *)(uintptr_t)record; /* only read */
-	return print_json(&entry.base);
+	return output_json(&entry.base) ? 0 : -EIO;
 }
 
 static int ledger_show(const struct isoctl *ctl, int argc, char **argv)

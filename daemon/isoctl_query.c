@@ -1,6 +1,5 @@
 /* The commands that ask the running daemon: incidents, risk, metrics, notifications, watch. (status has a file of its
  * own, isoctl_status.c.) */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -11,6 +10,7 @@
 #include "isoctl.h"
 #include "isoctl_client.h"
 #include "isoctl_options.h"
+#include "isoctl_output.h"
 #include "isoctl_query.h"
 #include "isoctl_table.h"
 
@@ -21,17 +21,6 @@ typedef Isod__V1__Request Request;
 typedef Isod__V1__Response Response;
 
 /* ---- shared ---- */
-
-void query_print_json(const ProtobufCMessage *message)
-{
-	struct buf line;
-
-	buf_init(&line, 0);
-	pbjson_append(&line, message);
-	buf_putc(&line, '\n');
-	fwrite(line.p, 1, line.n, stdout);
-	buf_release(&line);
-}
 
 const char *query_enum(const ProtobufCEnumDescriptor *d, int value, char out[static QUERY_WORD])
 {
@@ -192,7 +181,7 @@ static int list_pages(const struct isoctl *ctl, Isod__V1__ListIncidentsRequest *
 			const Isod__V1__Incident *incident = a->incidents->incidents[i];
 			ask->before_id = incident->id;
 			if (ctl->json)
-				query_print_json(&incident->base);
+				output_json(&incident->base);
 			else
 				add_incident_row(&table, incident);
 		}
@@ -321,7 +310,7 @@ static int ask_incident(const struct isoctl *ctl, Request *q)
 	if (r)
 		return r;
 	if (ctl->json)
-		query_print_json(&a->incident->base);
+		output_json(&a->incident->base);
 	else
 		print_incident(a->incident);
 	isod__v1__response__free_unpacked(a, NULL);
@@ -435,7 +424,7 @@ static int risk_top_command(const struct isoctl *ctl, int argc, char **argv)
 	for (size_t i = 0; i < a->risk->n_entities; i++) {
 		const Isod__V1__EntityRisk *e = a->risk->entities[i];
 		if (ctl->json) {
-			query_print_json(&e->base);
+			output_json(&e->base);
 			continue;
 		}
 		table_add(&t, "%" PRIu64 ".%" PRIu64, e->score_milli / 1000,
@@ -506,7 +495,7 @@ static int metric_pages(const struct isoctl *ctl, Isod__V1__MetricsRequest *ask)
 		const Isod__V1__MetricList *list = a->metrics;
 		for (size_t i = 0; i < list->n_series; i++) {
 			if (ctl->json)
-				query_print_json(&list->series[i]->base);
+				output_json(&list->series[i]->base);
 			else
 				add_metric_row(&t, list->series[i]);
 		}
@@ -592,7 +581,7 @@ static int notifications(const struct isoctl *ctl, int argc, char **argv)
 	table_init(&t, columns, ARRAY_LEN(columns));
 	for (size_t i = 0; i < a->notifications->n_notifications; i++) {
 		if (ctl->json)
-			query_print_json(&a->notifications->notifications[i]->base);
+			output_json(&a->notifications->notifications[i]->base);
 		else
 			add_notification_row(&t, a->notifications->notifications[i]);
 	}
@@ -650,7 +639,7 @@ static int watch(const struct isoctl *ctl, int argc, char **argv)
 		isod__v1__response__free_unpacked(a, NULL);
 	while (r == 0 && (r = client_next(c, &a)) == 0) {
 		if (a->answer_case == GOT(INCIDENT) && ctl->json)
-			query_print_json(&a->incident->base);
+			output_json(&a->incident->base);
 		else if (a->answer_case == GOT(INCIDENT))
 			print_change(a->incident);
 		isod__v1__response__free_unpacked(a, NULL);

@@ -6,8 +6,6 @@
 
 #define QUERY_WORD 48 /* the longest enum name */
 
-/* The message as one line of JSON on stdout. */
-void query_print_json(const ProtobufCMessage *message);
 /* An enum value's short name, into `out`. */
 const char *query_enum(const ProtobufCEnumDescriptor *d, int value, char out[static QUERY_WORD]);
 

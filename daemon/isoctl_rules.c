@@ -1,5 +1,4 @@
 /* isoctl rules: the commands for the people who write rules. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "isoctl_rules.h"

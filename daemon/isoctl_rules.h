@@ -7,6 +7,7 @@
 #include "isoctl.h"
 #include "log/evidence.h"
 #include "isoctl_options.h"
+#include "isoctl_output.h"
 #include "sigma/compile.h"
 #include "sigma/match.h"
 #include "tools.pb-c.h"
@@ -27,8 +28,10 @@ int rules_usage(const char *verb);
 
 /* ---- input ---- */
 
-/* Takes the words "--rules" out: what stands behind them are the arguments that are left. */
-void rules_take_paths(int *argc, char **argv);
+/* The options and arguments of a command that takes paths of rules, with or without the word "--rules" before them: the
+ * options go where they belong, `least` arguments or more are left. 0, or 2 when it is used otherwise. */
+int rules_arguments(const char *verb, const struct isoctl_option *options, int least, int *argc,
+                    char **argv);
 
 /* Where the other files are; NULL: looked for (rules_find_conf), for placeholders: none. */
 struct stage_files {
@@ -104,14 +107,10 @@ char *rules_find_conf(const char *name);
 
 /* ---- output ---- */
 
-/* One JSON object on a line. */
-void rules_print_message(const ProtobufCMessage *message);
 /* The findings, errors only or warnings too. */
 void rules_print_problems(FILE *out, const struct diags *diags, bool warnings);
 /* "high"; into `out`. */
 #define LEVEL_NAME_MAX 32
 const char *rules_level(const struct rule *rule, char out[static LEVEL_NAME_MAX]);
-/* True if standard output took everything; else tells why not. */
-bool rules_finish_output(void);
 
 #endif

@@ -1,6 +1,5 @@
 /* isoctl rules backtest: which rules would have held for what isod has stored. Reads the files, asks no daemon and
  * disturbs none. */
-#include <limits.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -45,7 +44,7 @@ static void print_match(const struct backtest *b, const struct record *r, uint32
 	m.tags = xcalloc(rule->tag_count, sizeof(char *));
 	for (m.n_tags = 0; m.n_tags < rule->tag_count; m.n_tags++)
 		m.tags[m.n_tags] = (char *)(uintptr_t)rule->tags[m.n_tags].p;
-	rules_print_message(&m.base);
+	output_json(&m.base);
 	free(m.source);
 	free(m.tags);
 }
@@ -112,7 +111,7 @@ static void print_rule_json(const struct rule *rule, const struct rule_hits *h)
 	m.matches = h->count;
 	m.first_ns = h->first_ns;
 	m.last_ns = h->last_ns;
-	rules_print_message(&m.base);
+	output_json(&m.base);
 }
 
 static void print_rules(const struct backtest *b, const size_t *order, size_t count)
@@ -154,7 +153,7 @@ static void print_totals(const struct backtest *b, const struct walk *w, size_t 
 		m.first_ns = b->first_ns;
 		m.last_ns = b->last_ns;
 		m.damaged = w->damaged;
-		rules_print_message(&m.base);
+		output_json(&m.base);
 		return;
 	}
 	printf("%llu matches of %zu of %zu rules in %llu frames of %zu workers",
@@ -200,17 +199,16 @@ int rules_backtest(const struct isoctl *ctl, int argc, char **argv)
 	                                        {0}};
 	struct diags diags;
 
-	rules_take_paths(&argc, argv);
-	if (isoctl_options(options, &argc, argv, INT_MAX) != 0)
+	if (rules_arguments("backtest", options, 1, &argc, argv) != 0)
 		return 2;
-	if (argc == 0 || !w.dir)
+	if (!w.dir)
 		return rules_usage("backtest");
 	diags_init(&diags);
 	int r = stages_load(&b.stages, &files, argv, argc, &diags);
 	rules_print_problems(stderr, &diags, false);
 	if (r == 0)
 		r = backtest(&b, &w);
-	r = r < 0 || diags.errors || w.damaged || !rules_finish_output();
+	r = r < 0 || diags.errors || w.damaged || !output_finish();
 	free(b.hits);
 	stages_release(&b.stages);
 	diags_release(&diags);

@@ -13,7 +13,7 @@ static void print_problem(const struct diag *d)
 	p.column = (uint32_t)d->column;
 	p.severity = (char *)(uintptr_t)(d->severity == DIAG_ERROR ? "error" : "warning");
 	p.text = d->text;
-	rules_print_message(&p.base);
+	output_json(&p.base);
 }
 
 static void print_totals(const struct isoctl *ctl, const struct ruleset *set,
@@ -28,7 +28,7 @@ static void print_totals(const struct isoctl *ctl, const struct ruleset *set,
 	t.errors = diags->errors;
 	t.warnings = diags->warnings;
 	if (ctl->json) {
-		rules_print_message(&t.base);
+		output_json(&t.base);
 		return;
 	}
 	printf("%llu rules, %llu correlations, %llu filters in %llu files: %llu errors, %llu "
@@ -73,7 +73,7 @@ int rules_check(const struct isoctl *ctl, int argc, char **argv)
 	else
 		rules_print_problems(stdout, &diags, true);
 	print_totals(ctl, set, &diags);
-	int r = diags.errors || (deny && diags.warnings) || !rules_finish_output();
+	int r = diags.errors || (deny && diags.warnings) || !output_finish();
 	ruleset_free(set);
 	logsources_free(sources);
 	placeholders_free(p);

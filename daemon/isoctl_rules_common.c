@@ -12,7 +12,7 @@
 
 /* ---- input ---- */
 
-void rules_take_paths(int *argc, char **argv)
+static void take_paths(int *argc, char **argv)
 {
 	static const char name[] = "--rules";
 	size_t n = sizeof(name) - 1;
@@ -25,6 +25,15 @@ void rules_take_paths(int *argc, char **argv)
 		argv[kept++] = argv[i] + (joined ? n + 1 : 0);
 	}
 	*argc = kept;
+}
+
+int rules_arguments(const char *verb, const struct isoctl_option *options, int least, int *argc,
+                    char **argv)
+{
+	take_paths(argc, argv);
+	if (isoctl_options(options, argc, argv, INT_MAX) != 0)
+		return 2;
+	return *argc < least ? rules_usage(verb) : 0;
 }
 
 char *rules_find_conf(const char *name)
@@ -197,17 +206,6 @@ void lines_close(struct lines *l)
 
 /* ---- output ---- */
 
-void rules_print_message(const ProtobufCMessage *message)
-{
-	struct buf line;
-
-	buf_init(&line, 0);
-	pbjson_append(&line, message);
-	buf_putc(&line, '\n');
-	fwrite(line.p, 1, line.n, stdout);
-	buf_release(&line);
-}
-
 void rules_print_problems(FILE *out, const struct diags *diags, bool warnings)
 {
 	char line[4096];
@@ -222,12 +220,4 @@ void rules_print_problems(FILE *out, const struct diags *diags, bool warnings)
 const char *rules_level(const struct rule *rule, char out[static LEVEL_NAME_MAX])
 {
 	return pbjson_enum(&isod__v1__level__descriptor, rule->level, out, LEVEL_NAME_MAX);
-}
-
-bool rules_finish_output(void)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return true;
-	fprintf(stderr, "isoctl: cannot write the answer: %s\n", strerror(errno));
-	return false;
 }

@@ -6,7 +6,6 @@
  * right before it (initial-access, t1190, persistence, t1505.003), or under all of the rule's when none is before it. */
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -445,7 +444,7 @@ static void print_technique(const struct technique *t)
 	m.reporting = t->reporting;
 	m.n_titles = t->rules;
 	m.titles = (char **)(uintptr_t)t->titles;
-	rules_print_message(&m.base);
+	output_json(&m.base);
 }
 
 static void print_source(struct logsource_entry e, const struct seen *seen)
@@ -462,7 +461,7 @@ static void print_source(struct logsource_entry e, const struct seen *seen)
 	m.source = &source;
 	m.events = seen->events;
 	m.last_ns = seen->last_ns;
-	rules_print_message(&m.base);
+	output_json(&m.base);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		free(parts[i]);
 }
@@ -478,7 +477,7 @@ static void print_json(const struct coverage *c, struct technique *const *list)
 			print_source(i < c->entries ? logsources_entry(c->stages.logsources, i)
 			                            : (struct logsource_entry){0},
 			             &c->seen[i]);
-	rules_print_message(&m.base);
+	output_json(&m.base);
 }
 
 /* ---- the layer ---- */
@@ -627,18 +626,15 @@ int rules_coverage(const struct isoctl *ctl, int argc, char **argv)
 	                                        {0}};
 	struct diags diags;
 
-	rules_take_paths(&argc, argv);
-	if (isoctl_options(options, &argc, argv, INT_MAX) != 0)
+	if (rules_arguments("coverage", options, 1, &argc, argv) != 0)
 		return 2;
-	if (argc == 0)
-		return rules_usage("coverage");
 	diags_init(&diags);
 	map_init(&c.techniques);
 	int r = stages_load(&c.stages, &files, argv, argc, &diags);
 	rules_print_problems(stderr, &diags, false);
 	if (r == 0)
 		r = cover(&c, &from, layer);
-	r = r < 0 || diags.errors || !rules_finish_output();
+	r = r < 0 || diags.errors || !output_finish();
 	map_release(&c.techniques, free_technique);
 	free(c.seen);
 	stages_release(&c.stages);

@@ -64,10 +64,10 @@ int rules_reload(const struct isoctl *ctl, int argc, char **argv)
 	r = client_ask_patiently(c, &q, ISOD__V1__RESPONSE__ANSWER_RULES_RELOADED, &a);
 	if (r == 0) {
 		if (ctl->json)
-			query_print_json(&a->rules_reloaded->base);
+			output_json(&a->rules_reloaded->base);
 		else
 			print_outcome(a->rules_reloaded);
-		r = a->rules_reloaded->loaded && rules_finish_output() ? 0 : ISOCTL_FAILED;
+		r = a->rules_reloaded->loaded && output_finish() ? 0 : ISOCTL_FAILED;
 		isod__v1__response__free_unpacked(a, NULL);
 	}
 	client_close(c);
@@ -108,7 +108,7 @@ static bool print_page(const struct isoctl *ctl, struct table *t, const Isod__V1
 {
 	for (size_t i = 0; i < s->n_rules && *left; i++, (*left)--) {
 		if (ctl->json)
-			query_print_json(&s->rules[i]->base);
+			output_json(&s->rules[i]->base);
 		else
 			add_row(t, s, s->rules[i]);
 	}
@@ -164,7 +164,7 @@ int rules_stats(const struct isoctl *ctl, int argc, char **argv)
 		limit = ctl->json ? UINT32_MAX : STATS_SHOWN;
 	r = stats_pages(ctl, c, limit);
 	client_close(c);
-	if (r == 0 && !rules_finish_output())
+	if (r == 0 && !output_finish())
 		r = ISOCTL_FAILED;
 	return r;
 }

@@ -1,9 +1,7 @@
 /* isoctl rules explain: why a rule holds for an event or not. The explanation of sigma/explain.h becomes a message, and
  * the message is printed: as JSON, or as a tree in which every line begins with its verdict. */
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -151,17 +149,14 @@ static void line(const char *verdict, unsigned depth, const char *format, ...)
 {
 	size_t cells = table_width() ? table_width() : LINE_CELLS;
 	unsigned indent = depth * 2 < DEPTH_MAX ? depth * 2 : DEPTH_MAX;
-	struct buf text, safe;
+	struct buf safe;
 	va_list ap;
 
-	buf_init(&text, 0);
 	buf_init(&safe, 0);
 	va_start(ap, format);
-	buf_vprintf(&text, format, ap);
+	table_vsafe(&safe, cells > indent + 20 ? cells - indent - 5 : 20, format, ap);
 	va_end(ap);
-	table_safe(&safe, buf_cstr(&text), cells > indent + 20 ? cells - indent - 5 : 20);
 	printf("%-5s%*s%s\n", verdict, (int)indent, "", buf_cstr(&safe));
-	buf_release(&text);
 	buf_release(&safe);
 }
 
@@ -354,7 +349,7 @@ static void explain(const struct isoctl *ctl, struct stages *s, const struct rul
 	m.log_source = sources_message(&arena, s, rule, x.source_fits);
 	m.condition = part_message(&arena, &s->event, &x.condition);
 	if (ctl->json)
-		rules_print_message(&m.base);
+		output_json(&m.base);
 	else
 		print_text(&m, &s->event);
 	arena_release(&arena);
@@ -374,10 +369,9 @@ int rules_explain(const struct isoctl *ctl, int argc, char **argv)
 	struct stages stages;
 	struct diags diags;
 
-	rules_take_paths(&argc, argv);
-	if (isoctl_options(options, &argc, argv, INT_MAX) != 0)
+	if (rules_arguments("explain", options, 2, &argc, argv) != 0)
 		return 2;
-	if (argc < 2 || !file || number == 0)
+	if (!file || number == 0)
 		return rules_usage("explain");
 	diags_init(&diags);
 	int r = stages_load(&stages, &files, argv + 1, argc - 1, &diags);
@@ -391,7 +385,7 @@ int rules_explain(const struct isoctl *ctl, int argc, char **argv)
 	if (r == 0)
 		explain(ctl, &stages, rule, number);
 	lines_close(&lines);
-	r = r < 0 || !rules_finish_output();
+	r = r < 0 || !output_finish();
 	stages_release(&stages);
 	diags_release(&diags);
 	return r;

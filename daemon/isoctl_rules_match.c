@@ -1,6 +1,4 @@
 /* isoctl rules match: which rules hold for each line of a file. */
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -27,7 +25,7 @@ static void print_match(const struct isoctl *ctl, uint64_t line, const struct ru
 	m.tags = xcalloc(rule->tag_count, sizeof(char *));
 	for (size_t i = 0; i < rule->tag_count; i++)
 		m.tags[i] = (char *)(uintptr_t)rule->tags[i].p;
-	rules_print_message(&m.base);
+	output_json(&m.base);
 	free(m.tags);
 }
 
@@ -90,10 +88,9 @@ int rules_match(const struct isoctl *ctl, int argc, char **argv)
 	struct stages stages;
 	struct diags diags;
 
-	rules_take_paths(&argc, argv);
-	if (isoctl_options(options, &argc, argv, INT_MAX) != 0)
+	if (rules_arguments("match", options, 1, &argc, argv) != 0)
 		return 2;
-	if (argc == 0 || !events)
+	if (!events)
 		return rules_usage("match");
 	diags_init(&diags);
 	int r = stages_load(&stages, &files, argv, argc, &diags);
@@ -104,7 +101,7 @@ int rules_match(const struct isoctl *ctl, int argc, char **argv)
 		r = match_file(ctl, &stages, events);
 	if (r == 0 && diags.errors)
 		fprintf(stderr, "isoctl: %zu errors: what has them was not tried\n", diags.errors);
-	r = r < 0 || diags.errors || !rules_finish_output();
+	r = r < 0 || diags.errors || !output_finish();
 	stages_release(&stages);
 	diags_release(&diags);
 	return r;

@@ -97,7 +97,7 @@ static void print_suite_json(const struct test_suite *s)
 			f->frame = c->frame;
 		m.failures[m.n_failures++] = f;
 	}
-	rules_print_message(&m.base);
+	output_json(&m.base);
 	free(m.failures);
 	free(failures);
 }
@@ -114,7 +114,7 @@ void report_print_json(const struct test_report *r)
 	m.failed_rules = t.failed_rules;
 	m.tests = t.cases;
 	m.failed = t.failed;
-	rules_print_message(&m.base);
+	output_json(&m.base);
 }
 
 /* ---- XML ---- */

@@ -4,7 +4,6 @@
  * Time in a test is the events' own: each arrives when it says it happened, or, when it tells no time or an earlier one,
  * together with the one before. So a test gives the same answer on every day. */
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -611,11 +610,8 @@ int rules_test(const struct isoctl *ctl, int argc, char **argv)
 	struct diags diags;
 	int failed = 1;
 
-	rules_take_paths(&argc, argv);
-	if (isoctl_options(options, &argc, argv, INT_MAX) != 0)
+	if (rules_arguments("test", options, 1, &argc, argv) != 0)
 		return 2;
-	if (argc == 0)
-		return rules_usage("test");
 	diags_init(&diags);
 	t.diags = &diags;
 	map_init(&t.suites);
@@ -629,7 +625,7 @@ int rules_test(const struct isoctl *ctl, int argc, char **argv)
 	rules_print_problems(stderr, &diags, false);
 	if (r == 0)
 		failed = report(ctl, &t, junit);
-	r = r < 0 || failed || diags.errors || !rules_finish_output();
+	r = r < 0 || failed || diags.errors || !output_finish();
 	tester_release(&t);
 	diags_release(&diags);
 	return r;

@@ -17,11 +17,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/pbjson.h"
 #include "base/tls.h"
 #include "isoctl.h"
 #include "isoctl_connect.h"
 #include "isoctl_options.h"
+#include "isoctl_output.h"
 #include "tools_send.pb-c.h"
 
 #define PROGRESS_MS                                                                                \
@@ -273,7 +273,6 @@ static int end(struct sender *s)
 static void print_report(const struct isoctl *ctl, struct sender *s)
 {
 	Isod__V1__SendReport report = ISOD__V1__SEND_REPORT__INIT;
-	struct buf line;
 
 	if (!ctl->json) {
 		printf("%" PRIu64 " frames, %" PRIu64 " bytes sent to %s %s\n", s->frames, s->bytes,
@@ -291,10 +290,7 @@ static void print_report(const struct isoctl *ctl, struct sender *s)
 	report.empty = s->empty;
 	report.too_long = s->too_long;
 	report.error = s->error;
-	buf_init(&line, 0);
-	pbjson_append(&line, &report.base);
-	puts(buf_cstr(&line));
-	buf_release(&line);
+	output_json(&report.base);
 	free(target);
 }
 

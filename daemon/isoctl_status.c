@@ -1,11 +1,11 @@
 /* isoctl status: what the daemon does, in one look. */
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "isoctl_client.h"
 #include "isoctl_options.h"
+#include "isoctl_output.h"
 #include "isoctl_query.h"
 #include "isoctl_table.h"
 
@@ -174,7 +174,7 @@ int query_status(const struct isoctl *ctl, int argc, char **argv)
 	if (r == 0) {
 		r = more_sources(c, a->status);
 		if (r == 0 && ctl->json) {
-			query_print_json(&a->status->base);
+			output_json(&a->status->base);
 		} else if (r == 0) {
 			print_summary(a->status);
 			print_listeners(a->status);

@@ -174,23 +174,32 @@ void table_print(struct table *t)
 	free(t->cells);
 }
 
+size_t table_vsafe(struct buf *out, size_t cells, const char *format, va_list ap)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	buf_vprintf(&text, format, ap);
+	size_t width = table_safe(out, buf_cstr(&text), cells);
+	buf_release(&text);
+	return width;
+}
+
 void table_line(const char *name, const char *format, ...)
 {
-	struct buf text, safe;
+	struct buf safe;
 	size_t line = table_width();
 	va_list ap;
 
-	buf_init(&text, 0);
 	buf_init(&safe, 0);
 	va_start(ap, format);
-	buf_vprintf(&text, format, ap);
+	table_vsafe(&safe,
+	            line == 0                        ? 0
+	            : line > NAME_CELLS + LAST_LEAST ? line - NAME_CELLS
+	                                             : LAST_LEAST,
+	            format, ap);
 	va_end(ap);
-	table_safe(&safe, buf_cstr(&text),
-	           line == 0                        ? 0
-	           : line > NAME_CELLS + LAST_LEAST ? line - NAME_CELLS
-	                                            : LAST_LEAST);
 	printf("%-*s%s\n", NAME_CELLS, name, buf_cstr(&safe));
-	buf_release(&text);
 	buf_release(&safe);
 }
 

@@ -3,6 +3,7 @@
 #ifndef ISOD_ISOCTL_TABLE_H
 #define ISOD_ISOCTL_TABLE_H
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -33,6 +34,8 @@ void table_print(struct table *t);
 size_t table_width(void);
 /* `text` safe for a terminal, cut to `cells` (0: not cut), into `out`. Returns its width in cells. */
 size_t table_safe(struct buf *out, const char *text, size_t cells);
+/* The same of a format. */
+size_t table_vsafe(struct buf *out, size_t cells, const char *format, va_list ap);
 /* Prints a safe "name     text" line, text cut to the line. */
 void table_line(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -13,32 +13,20 @@
 
 #include "base/mem.h"
 #include "sigma/compiled.h"
+#include "sigma/rule_groups.h"
 
 /* ---- groups and guards ---- */
 
 static void make_groups(struct compiled *c)
 {
-	const struct ruleset *set = c->rules;
-	struct map seen;
-	size_t cap = 0;
+	const struct rule **first;
 
-	map_init(&seen);
-	c->group_of = xcalloc(set->count, sizeof(*c->group_of));
-	for (size_t i = 0; i < set->count; i++) {
-		const struct rule *r = &set->rules[i];
-		struct str key = r->unmapped ? STR("unmapped")
-		                             : str_make((const char *)r->sources.bits,
-		                                        sizeof(r->sources.bits));
-		uintptr_t group = (uintptr_t)map_get(&seen, key);
-		if (!group) {
-			xgrow(&c->groups, &cap, c->group_count + 1, sizeof(*c->groups));
-			c->groups[c->group_count++] = (struct group){.first = r};
-			group = c->group_count;
-			map_put(&seen, key, (void *)group);
-		}
-		c->group_of[i] = (uint32_t)group - 1;
-	}
-	map_release(&seen, NULL);
+	c->group_of = xcalloc(c->rules->count, sizeof(*c->group_of));
+	c->group_count = rule_groups_make(c->rules, c->group_of, &first);
+	c->groups = xcalloc(c->group_count, sizeof(*c->groups));
+	for (size_t i = 0; i < c->group_count; i++)
+		c->groups[i].first = first[i];
+	free(first);
 }
 
 void numbers_add(struct numbers *n, uint32_t number)

@@ -10,16 +10,12 @@
 #include "sigma/candidates.h"
 #include "sigma/counts.h"
 #include "sigma/evaluate.h"
-
-/* Rules whose log sources are the same set. */
-struct group {
-	const struct rule *first;
-	bool fits; /* the event at hand */
-};
+#include "sigma/rule_groups.h"
 
 struct matcher {
 	const struct ruleset *rules;
-	struct group *groups;
+	const struct rule **firsts; /* of each group of rules */
+	bool *fits;                 /* by group: its log sources are the event's */
 	size_t group_count;
 	uint32_t *group_of; /* rule → its group */
 	const struct rule **hits;
@@ -31,30 +27,6 @@ struct matcher {
 
 /* ---- life ---- */
 
-static void make_groups(struct matcher *m)
-{
-	const struct ruleset *set = m->rules;
-	struct map seen;
-	size_t cap = 0;
-
-	map_init(&seen);
-	for (size_t i = 0; i < set->count; i++) {
-		const struct rule *r = &set->rules[i];
-		struct str key = r->unmapped ? STR("unmapped")
-		                             : str_make((const char *)r->sources.bits,
-		                                        sizeof(r->sources.bits));
-		uintptr_t group = (uintptr_t)map_get(&seen, key);
-		if (!group) {
-			xgrow(&m->groups, &cap, m->group_count + 1, sizeof(*m->groups));
-			m->groups[m->group_count++] = (struct group){.first = r};
-			group = m->group_count;
-			map_put(&seen, key, (void *)group);
-		}
-		m->group_of[i] = (uint32_t)group - 1;
-	}
-	map_release(&seen, NULL);
-}
-
 struct matcher *matcher_new_with(const struct ruleset *rules, const struct compiled *compiled)
 {
 	struct matcher *m = xcalloc(1, sizeof(*m));
@@ -63,7 +35,8 @@ struct matcher *matcher_new_with(const struct ruleset *rules, const struct compi
 	m->group_of = xcalloc(rules->count, sizeof(*m->group_of));
 	m->hits = xcalloc(rules->count, sizeof(*m->hits));
 	evaluator_init(&m->evaluator);
-	make_groups(m);
+	m->group_count = rule_groups_make(rules, m->group_of, &m->firsts);
+	m->fits = xcalloc(m->group_count, sizeof(*m->fits));
 	m->candidates = compiled ? candidates_new(compiled) : NULL;
 	return m;
 }
@@ -81,7 +54,8 @@ void matcher_free(struct matcher *m)
 	candidates_free(m->candidates);
 	free(m->hits);
 	free(m->group_of);
-	free(m->groups);
+	free(m->firsts);
+	free(m->fits);
 	free(m);
 }
 
@@ -114,10 +88,8 @@ bool rule_is_tried(const struct ruleset *rules, const struct rule *rule,
 
 static void choose_groups(struct matcher *m, const struct logsource_set *sources)
 {
-	for (size_t i = 0; i < m->group_count; i++) {
-		struct group *g = &m->groups[i];
-		g->fits = rule_is_tried(m->rules, g->first, sources);
-	}
+	for (size_t i = 0; i < m->group_count; i++)
+		m->fits[i] = rule_is_tried(m->rules, m->firsts[i], sources);
 }
 
 /* Evaluates rule `i`; `begin` is NULL unless time is taken. */
@@ -141,7 +113,7 @@ static size_t run_plain(struct matcher *m, const struct logsource_set *sources, 
 	if (begin)
 		*begin = clock_mono();
 	for (size_t i = 0; i < m->rules->count; i++)
-		if (m->groups[m->group_of[i]].fits && try_rule(m, i, begin))
+		if (m->fits[m->group_of[i]] && try_rule(m, i, begin))
 			m->hits[hits++] = &m->rules->rules[i];
 	return hits;
 }
