@@ -29,6 +29,7 @@ extern const struct isoctl_command isoctl_ledger_commands[];
 extern const struct isoctl_command isoctl_send_commands[];
 extern const struct isoctl_command
 	isoctl_query_commands[]; /* status, incidents, risk, metrics, watch … */
+extern const struct isoctl_command isoctl_backup_commands[]; /* backup, restore, ledger digest */
 
 /* Prints the command's usage to stderr; returns 2. */
 int isoctl_usage(const struct isoctl_command *c);

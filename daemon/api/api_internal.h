@@ -145,6 +145,10 @@ Isod__V1__Response answer_to(const Isod__V1__Request *q, Isod__V1__Response__Ans
 void ask_reload_rules(struct connection *c, const Isod__V1__Request *q);
 void ask_rules_stats(struct connection *c, const Isod__V1__Request *q);
 
+/* ---- backup.c ---- */
+
+void ask_ledger_digest(struct connection *c, const Isod__V1__Request *q);
+
 /* ---- peer.c ---- */
 
 /* Looks up the names in the configuration's roles; warns of those that there are not. */

@@ -380,6 +380,7 @@ static const struct {
 	{ASK(LIST_NOTIFICATIONS), ask_list_notifications},
 	{ASK(RELOAD_RULES), ask_reload_rules},
 	{ASK(RULES_STATS), ask_rules_stats},
+	{ASK(LEDGER_DIGEST), ask_ledger_digest},
 };
 
 static bool may_record_refusal(struct api *a)

@@ -118,6 +118,8 @@ void segment_reader_close(struct segment_reader *r);
  * offset and sequence, or -errno. Proves CRC, sequence and chain of all it passes, from the start of the segment
  * that holds `from`. */
 int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size);
+/* Of a ledger: the chain value after the record that was read last. Not before the first. */
+const uint8_t *segment_reader_chain(const struct segment_reader *r);
 
 struct segment_report {
 	uint64_t records, segments, bytes; /* bytes: without compression */

@@ -212,6 +212,11 @@ int segment_read(struct segment_reader *r, struct record *ret, char *error, size
 	return segment_error(error, error_size, e, "%s", r->why);
 }
 
+const uint8_t *segment_reader_chain(const struct segment_reader *r)
+{
+	return r->scan.chain;
+}
+
 int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret)
 {
 	struct segment_reader *r = NULL;

@@ -23,6 +23,7 @@ static const struct {
 	{ASK(LIST_NOTIFICATIONS), "list_notifications", VIEWER},
 	{ASK(RELOAD_RULES), "reload_rules", ADMIN},
 	{ASK(RULES_STATS), "rules_stats", VIEWER},
+	{ASK(LEDGER_DIGEST), "ledger_digest", ADMIN},
 };
 
 void access_init(struct access_desk *d)

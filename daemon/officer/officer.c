@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pb.h"
+#include "officer/replay.h"
 
 #define BATCH_RECORDS 4096          /* of one group commit: bounds the time between loop turns */
 #define RETRY_NS      NS_PER_SECOND /* between attempts at a ledger that cannot be written */
@@ -198,26 +199,20 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life ---- */
 
-static int replay(void *arg, uint64_t sequence, uint64_t time_ns, const Isod__V1__Record *record)
-{
-	struct officer *o = arg;
-
-	state_apply(&o->state, sequence, time_ns, record, NULL);
-	return 0;
-}
-
 int officer_open(const struct officer_options *options, struct officer **ret, char *error,
                  size_t error_size)
 {
 	struct officer *o = xcalloc(1, sizeof(*o));
 	const struct segment_options so = {.kind = SEGMENT_LEDGER,
 	                                   .segment_bytes = options->segment_bytes};
+	struct replay_facts facts;
 
 	o->options = *options;
 	state_init(&o->state);
 	int r = segment_open(options->ledger_dir, &so, &o->ledger, error, error_size);
 	if (r == 0)
-		r = ledger_read(options->ledger_dir, 1, replay, o, error, error_size);
+		r = replay_ledger(options->ledger_dir, &o->state, UINT64_MAX, &facts, error,
+		                  error_size);
 	if (r < 0) {
 		officer_close(o);
 		return r;
