@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <threads.h>
+#include <pthread.h>
 
 #include "base/hash.h"
 #include "sigma/compile.h"
@@ -667,7 +667,7 @@ struct worker {
 	size_t hits;
 };
 
-static int work(void *arg)
+static void *work(void *arg)
 {
 	struct worker *w = arg;
 	struct matcher *m = matcher_new_with(w->rules, w->compiled);
@@ -683,13 +683,13 @@ static int work(void *arg)
 	}
 	event_release(&e);
 	matcher_free(m);
-	return 0;
+	return NULL;
 }
 
 Test(compile, threads_share_it)
 {
 	struct worker workers[THREADS];
-	thrd_t threads[THREADS];
+	pthread_t threads[THREADS];
 	struct cache t;
 	struct diags d;
 
@@ -698,10 +698,10 @@ Test(compile, threads_share_it)
 	struct compiled *c = compile(t.rules, NULL, &d);
 	for (int i = 0; i < THREADS; i++) {
 		workers[i] = (struct worker){t.rules, c, 0};
-		cr_assert_eq(thrd_create(&threads[i], work, &workers[i]), thrd_success);
+		cr_assert_eq(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
 	}
 	for (int i = 0; i < THREADS; i++) {
-		thrd_join(threads[i], NULL);
+		pthread_join(threads[i], NULL);
 		cr_expect_eq(workers[i].hits, 1000);
 	}
 	compiled_free(c);
