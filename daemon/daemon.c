@@ -400,6 +400,10 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	status->view_connected = view_connected(d->view);
 	status->view_dirty = view_dirty(d->view);
 	ingest_status(d->ingest, &status->listeners, &status->n_listeners);
+	ingest_workers(d->ingest, &status->workers, &status->n_workers);
+	for (size_t i = 0; i < status->n_workers && i < state->cursor_count; i++)
+		status->workers[i]->ledger = state->cursors[i].upto;
+	status->metrics_sources_max = d->config->metrics_sources_max;
 	escalate_status(d->escalate, &status->plugins, &status->n_plugins);
 	ingest_counters(d->ingest, add_counter, status);
 	api_counters(d->api, add_counter, status);

@@ -519,7 +519,9 @@ static int metrics(const struct isoctl *ctl, int argc, char **argv)
 	const char *scope = "", *name = "";
 	uint64_t points = 0;
 	int resolution = 0;
+	bool prometheus = false;
 	const struct isoctl_option options[] = {
+		{.name = "--prometheus", .flag = &prometheus},
 		{.name = "--scope", .text = &scope},
 		{.name = "--name", .text = &name},
 		{.name = "--resolution",
@@ -532,6 +534,8 @@ static int metrics(const struct isoctl *ctl, int argc, char **argv)
 
 	if (r)
 		return r;
+	if (prometheus)
+		return query_prometheus(ctl);
 	ask.scope = (char *)(uintptr_t)scope;
 	ask.name = (char *)(uintptr_t)name;
 	ask.resolution = (Isod__V1__Resolution)resolution;
@@ -665,8 +669,8 @@ const struct isoctl_command isoctl_query_commands[] = {
 	{"risk", "top", "[--kind user|host|address] [--limit N]",
          "who and what is most at risk now", risk_top_command},
 	{"metrics", NULL,
-         "[--scope SCOPE] [--name NAME] [--resolution minute|hour|day] [--points N]",
-         "what was counted", metrics},
+         "[--scope SCOPE] [--name NAME] [--resolution minute|hour|day] [--points N] | --prometheus",
+         "what was counted; all that isod knows of itself, as Prometheus reads it", metrics},
 	{"notifications", NULL, "[--incident ID] [--limit N]",
          "who was told what, and whether it arrived", notifications},
 	{"watch", NULL, "[--severity LEVEL]", "incidents as they change, until interrupted", watch},

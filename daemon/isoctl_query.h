@@ -11,5 +11,7 @@ const char *query_enum(const ProtobufCEnumDescriptor *d, int value, char out[sta
 
 /* The command `status`. */
 int query_status(const struct isoctl *ctl, int argc, char **argv);
+/* `metrics --prometheus`. */
+int query_prometheus(const struct isoctl *ctl);
 
 #endif

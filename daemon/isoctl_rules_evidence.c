@@ -97,6 +97,8 @@ static void visit(struct walk *w, uint32_t worker, const struct record *r)
 		w->damaged++;
 		return;
 	}
+	if (e.flags & EVIDENCE_LOSS)
+		return; /* a note on frames that are not there */
 	w->frames++;
 	w->frame(w->arg, r, worker, &e);
 }

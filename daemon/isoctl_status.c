@@ -1,5 +1,7 @@
 /* isoctl status: what the daemon does, in one look. */
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -8,6 +10,7 @@
 #include "isoctl_output.h"
 #include "isoctl_query.h"
 #include "isoctl_table.h"
+#include "view/metrics.h"
 
 static void print_summary(const Isod__V1__Status *s)
 {
@@ -102,28 +105,146 @@ static void print_counters(const Isod__V1__Status *s)
 	table_print(&t);
 }
 
+/* ---- the account of the sources ---- */
+
+/* "9999", "12.3K", "4.5M" */
+static const char *short_number(uint64_t n, char out[static 24])
+{
+	static const char units[] = "KMGTPE";
+	double value = (double)n;
+	size_t unit = 0;
+
+	if (n < 10000) {
+		snprintf(out, 24, "%" PRIu64, n);
+		return out;
+	}
+	for (value /= 1000; value >= 1000; value /= 1000)
+		unit++;
+	snprintf(out, 24, value < 100 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+	return out;
+}
+
+/* Arrival less the time that the last event told, in the unit that tells most: "3s", "-2h". */
+static const char *short_lag(int64_t ns, char out[static 24])
+{
+	static const struct {
+		double seconds;
+		const char *unit;
+	} units[] = {{86400, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}, {0.001, "ms"}};
+	double seconds = (double)ns / 1e9;
+
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		double n = seconds / units[i].seconds;
+		if (n < 1 && n > -1)
+			continue;
+		snprintf(out, 24, "%.0f%s", n, units[i].unit);
+		return out;
+	}
+	return strcpy(out, "0");
+}
+
+/* "framing 3, kernel 10" */
+static void list_reasons(const Isod__V1__SourceStatus *s, struct buf *out)
+{
+	for (size_t i = 0; metrics_reasons[i].word; i++) {
+		uint64_t lost = metrics_lost(s, i);
+		if (lost)
+			buf_printf(out, "%s%s %" PRIu64, out->n ? ", " : "",
+			           metrics_reasons[i].word, lost);
+	}
+}
+
+/* The numbers must be whole, so the name stands where the line may be cut. */
+static void add_account(struct table *t, const char *name, const Isod__V1__SourceStatus *s)
+{
+	int64_t difference = metrics_difference(s);
+
+	table_add(t, "%" PRIu64, s->received);
+	table_add(t, "%" PRIu64, s->matched);
+	table_add(t, "%" PRIu64, s->unmatched);
+	table_add(t, "%" PRIu64, s->undecoded);
+	table_add(t, "%" PRIu64, s->refused);
+	table_add(t, "%" PRIu64, s->shed);
+	if (difference)
+		table_add(t, "%+" PRId64, difference);
+	else
+		table_add(t, "✓");
+	table_add(t, "%s", name);
+}
+
+static void print_account(const Isod__V1__Status *s)
+{
+	static const struct table_column columns[] = {
+		{"RECEIVED", 20, true},   {"=MATCHED", 20, true}, {"+UNMATCHED", 20, true},
+		{"+UNDECODED", 20, true}, {"+REFUSED", 20, true}, {"+SHED", 20, true},
+		{"", 20, true},           {"SOURCE", 0, false}};
+	const Isod__V1__SourceStatus all = metrics_sum(s->sources, s->n_sources);
+	struct table t;
+
+	printf("\n");
+	table_init(&t, columns, ARRAY_LEN(columns));
+	for (size_t i = 0; i < s->n_sources; i++)
+		add_account(&t, s->sources[i]->source, s->sources[i]);
+	add_account(&t, "all sources", &all);
+	table_print(&t);
+}
+
 static void print_sources(const Isod__V1__Status *s)
 {
-	static const struct table_column columns[] = {{"SOURCE", 28, false}, {"RECEIVED", 10, true},
-	                                              {"MATCHED", 9, true},  {"UNDECODED", 9, true},
-	                                              {"CUT", 6, true},      {"REFUSED", 8, true},
-	                                              {"LAST", 5, true}};
+	static const struct table_column columns[] = {
+		{"SOURCE", 28, false}, {"BYTES", 7, true}, {"CUT", 6, true},
+		{"LAST", 5, true},     {"LAG", 6, true},   {"WHY REFUSED OR SHED", 0, false}};
 	struct table t;
-	char age[24];
+	char text[24];
 
+	if (!s->n_sources)
+		return;
+	print_account(s);
+	printf("\n");
 	table_init(&t, columns, ARRAY_LEN(columns));
 	for (size_t i = 0; i < s->n_sources; i++) {
 		const Isod__V1__SourceStatus *from = s->sources[i];
+		struct buf why;
+		buf_init(&why, 0);
+		list_reasons(from, &why);
 		table_add(&t, "%s", from->source);
-		table_add(&t, "%" PRIu64, from->received);
-		table_add(&t, "%" PRIu64, from->matched);
-		table_add(&t, "%" PRIu64, from->undecoded);
-		table_add(&t, "%" PRIu64, from->truncated);
-		table_add(&t, "%" PRIu64, from->refused);
-		table_add(&t, "%s", table_age(from->last_received_ns, age));
+		table_add(&t, "%s", short_number(from->bytes, text));
+		table_add(&t, "%s", short_number(from->truncated, text));
+		table_add(&t, "%s", table_age(from->last_received_ns, text));
+		table_add(&t, "%s", short_lag(from->clock_skew_ns, text));
+		table_add(&t, "%s", buf_cstr(&why));
+		buf_release(&why);
 	}
-	if (s->n_sources)
-		printf("\n");
+	table_print(&t);
+}
+
+/* ---- how far the workers are ---- */
+
+static void print_workers(const Isod__V1__Status *s)
+{
+	static const struct table_column columns[] = {{"WORKER", 6, true},
+	                                              {"IN EVIDENCE", 12, true},
+	                                              {"NOT DETECTED", 12, true},
+	                                              {"NOT COUNTED", 12, true},
+	                                              {"STATE", 0, false}};
+	struct table t;
+
+	if (!s->n_workers)
+		return;
+	printf("\n");
+	table_init(&t, columns, ARRAY_LEN(columns));
+	for (size_t i = 0; i < s->n_workers; i++) {
+		const Isod__V1__WorkerStatus *w = s->workers[i];
+		table_add(&t, "%u", w->worker);
+		table_add(&t, "%" PRIu64, w->evidence);
+		table_add(&t, "%" PRIu64,
+		          w->evidence > w->detected ? w->evidence - w->detected : 0);
+		table_add(&t, "%" PRIu64, w->detected > w->ledger ? w->detected - w->ledger : 0);
+		if (w->stalled[0])
+			table_add(&t, "WAITS: %s", w->stalled);
+		else
+			table_add(&t, "%s", w->redetecting ? "detects again" : "serves");
+	}
 	table_print(&t);
 }
 
@@ -153,10 +274,23 @@ static int more_sources(struct client *c, Isod__V1__Status *s)
 	return 0;
 }
 
-int query_status(const struct isoctl *ctl, int argc, char **argv)
+/* The whole status; *ret is the answer that holds it. */
+static int ask_status(struct client *c, bool sources, Isod__V1__Response **ret)
 {
 	Isod__V1__StatusRequest ask = ISOD__V1__STATUS_REQUEST__INIT;
 	Isod__V1__Request q = ISOD__V1__REQUEST__INIT;
+
+	ask.sources = sources;
+	q.ask_case = ISOD__V1__REQUEST__ASK_STATUS;
+	q.status = &ask;
+	int r = client_ask(c, &q, ISOD__V1__RESPONSE__ANSWER_STATUS, ret);
+	if (r == 0 && (r = more_sources(c, (*ret)->status)) != 0)
+		isod__v1__response__free_unpacked(*ret, NULL);
+	return r;
+}
+
+int query_status(const struct isoctl *ctl, int argc, char **argv)
+{
 	Isod__V1__Response *a;
 	struct client *c;
 	bool sources = false;
@@ -167,21 +301,39 @@ int query_status(const struct isoctl *ctl, int argc, char **argv)
 		r = client_open(ctl, &c);
 	if (r)
 		return r;
-	ask.sources = sources;
-	q.ask_case = ISOD__V1__REQUEST__ASK_STATUS;
-	q.status = &ask;
-	r = client_ask(c, &q, ISOD__V1__RESPONSE__ANSWER_STATUS, &a);
+	r = ask_status(c, sources, &a);
 	if (r == 0) {
-		r = more_sources(c, a->status);
-		if (r == 0 && ctl->json) {
+		if (ctl->json) {
 			output_json(&a->status->base);
-		} else if (r == 0) {
+		} else {
 			print_summary(a->status);
 			print_listeners(a->status);
+			print_workers(a->status);
 			print_plugins(a->status);
 			print_counters(a->status);
 			print_sources(a->status);
 		}
+		isod__v1__response__free_unpacked(a, NULL);
+	}
+	client_close(c);
+	return r;
+}
+
+int query_prometheus(const struct isoctl *ctl)
+{
+	Isod__V1__Response *a;
+	struct client *c;
+	struct buf out;
+	int r = client_open(ctl, &c);
+
+	if (r)
+		return r;
+	r = ask_status(c, true, &a);
+	if (r == 0) {
+		buf_init(&out, 0);
+		metrics_render(&out, a->status, a->status->metrics_sources_max);
+		fwrite(out.p, 1, out.n, stdout);
+		buf_release(&out);
 		isod__v1__response__free_unpacked(a, NULL);
 	}
 	client_close(c);

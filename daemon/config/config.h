@@ -24,6 +24,7 @@ struct listener_config {
 	char *certificate, *key, *ca; /* TLS: PEM files */
 	int peers;                    /* TLS: enum tls_peer_check */
 	uint64_t mode;                /* unix: permissions of the socket, 0666 for a /dev/log */
+	uint64_t receive_buffer;      /* udp: bytes that wait in the kernel, per worker */
 };
 
 enum redis_mode { REDIS_EMBEDDED, REDIS_EXTERNAL, REDIS_OFF };
@@ -107,6 +108,7 @@ struct config {
 
 	struct redis_config redis;
 	struct api_config api;
+	uint64_t metrics_sources_max;
 
 	struct plugin_config *plugins;
 	size_t plugin_count;

@@ -79,6 +79,14 @@ static const struct option listener_options[] = {
          .fallback = "0666",
          .max = "0777",
          .help = "unix: permissions of the socket"},
+	{.name = "receive_buffer",
+         .type = OPTION_SIZE,
+         AT(receive_buffer),
+         .fallback = "8MiB",
+         .min = "4KiB",
+         .max = "1GiB",
+         .help = "udp: what the kernel may hold of a burst, per worker; what is beyond it is "
+                 "counted as shed"},
 };
 #undef AT
 
@@ -102,6 +110,9 @@ static void check_fitting_options(struct option_reader *r, const struct listener
 		if (strcmp(name, "mode") == 0 && l->kind != LISTENER_UNIX)
 			option_error(r, option_at(node, NULL, name),
 			             "`mode` is for listeners of kind unix only");
+		if (strcmp(name, "receive_buffer") == 0 && l->kind != LISTENER_UDP)
+			option_error(r, option_at(node, NULL, name),
+			             "`receive_buffer` is for listeners of kind udp only");
 	}
 }
 
@@ -485,6 +496,15 @@ static const struct option options[] = {
          .count = offsetof(struct config_file, asset_count),
          .items = &asset_set,
          .help = "what counts for more, or less, than the rest"},
+
+	{.section = "metrics",
+         .name = "sources_max",
+         .type = OPTION_NUMBER,
+         AT(metrics_sources_max),
+         .fallback = "1000",
+         .max = "100000",
+         .help = "sources that metrics tell apart, the first ones heard; the rest is added up as "
+                 "(other)"},
 
 	{.section = "redis",
          .name = "mode",

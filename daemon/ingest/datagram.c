@@ -1,7 +1,14 @@
-/* UDP (RFC 5426: one datagram, one frame) and unix datagrams. recvmmsg fetches a batch with one system call. What the
- * kernel had to drop because its buffer was full, it tells with the next datagram (SO_RXQ_OVFL): counted as refused,
- * so that nothing vanishes in silence. Unix senders block instead, so nothing is dropped there. */
+/* UDP (RFC 5426: one datagram, one frame) and unix datagrams. recvmmsg fetches a batch with one system call.
+ *
+ * What the kernel had to drop because its buffer was full is in the account too, as shed. It counts by socket, a number
+ * that runs on and wraps around, and tells it twice: beside each datagram what it was when that one came in
+ * (SO_RXQ_OVFL), and when asked what it is now (SO_MEMINFO). The first is exact in time and free; the second is needed
+ * since nothing follows the end of a flood. Nobody knows whose the dropped ones were: to guess (all of the sender
+ * before, or by shares) would put a wrong number under a right name, so they stand under "LISTENER/(kernel)". What is
+ * dropped before isod has a socket, or after it was killed, the kernel tells nobody. Unix senders block instead of
+ * losing something. */
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,9 +16,10 @@
 #include "base/mem.h"
 #include "ingest/worker.h"
 
-#define BATCH      32
-#define PER_WAKEUP (8 * BATCH) /* then other sockets get their turn; the loop comes back at once */
-#define PEER_MAX   64          /* an address, or "uid:N" */
+#define BATCH         32
+#define PER_WAKEUP    (8 * BATCH) /* then other sockets get their turn; the loop comes back at once */
+#define PEER_MAX      64          /* an address, or "uid:N" */
+#define DROPS_TOLD_NS NS_PER_SECOND /* the log tells of drops no more often */
 
 union control {
 	struct cmsghdr align;
@@ -104,25 +112,47 @@ static struct str source_of(struct port *p, struct msghdr *m)
 
 /* ---- frames ---- */
 
-/* The kernel's counter runs on; what it has grown by was dropped just now, whoever had sent it. */
+/* `total`: the kernel's counter at some time, maybe one before that of the last look. */
+static void note_drops(struct port *p, uint32_t total)
+{
+	uint32_t dropped = total - p->overflow;
+	uint64_t now = clock_mono();
+	char source[SOURCE_NAME_MAX + 1];
+
+	if (dropped == 0 || dropped > INT32_MAX)
+		return;
+	p->overflow = total;
+	if (!p->told_mono || now - p->told_mono > DROPS_TOLD_NS) {
+		p->told_mono = now;
+		log_warning("listener %s: datagrams come faster than they can be read; the kernel "
+		            "has dropped %u by now",
+		            p->listener->config->name, total);
+	}
+	snprintf(source, sizeof(source), "%s/(kernel)", p->listener->config->name);
+	worker_lost(p->worker, p->counts, str_of(source), LOSS_KERNEL, dropped);
+}
+
 static void note_overflow(struct port *p, struct msghdr *m)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-		uint32_t total, dropped;
+		uint32_t total;
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
 			continue;
 		memcpy(&total, CMSG_DATA(c), sizeof(total));
-		dropped = total - p->overflow;
-		p->overflow = total;
-		if (!dropped)
-			continue;
-		char source[SOURCE_NAME_MAX + 1];
-		snprintf(source, sizeof(source), "%s/(dropped)", p->listener->config->name);
-		log_warning("listener %s: %u datagrams came faster than they could be read and "
-		            "are lost",
-		            p->listener->config->name, dropped);
-		worker_refused(p->worker, p->counts, str_of(source), dropped);
+		note_drops(p, total);
 	}
+}
+
+/* After the last datagram that is there for now. */
+static void look_at_drops(struct port *p)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t size = sizeof(info);
+
+	if (p->listener->config->kind == LISTENER_UDP &&
+	    getsockopt(p->fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0 &&
+	    size > SK_MEMINFO_DROPS * sizeof(*info))
+		note_drops(p, info[SK_MEMINFO_DROPS]);
 }
 
 static struct str without_line_end(struct str s)
@@ -166,11 +196,14 @@ size_t datagram_take(struct port *p, size_t max)
 			if (frame.n)
 				worker_frame(p->worker, p->counts, source_of(p, m), now, frame,
 				             m->msg_flags & MSG_TRUNC);
+			else
+				worker_lost(p->worker, p->counts, source_of(p, m), LOSS_EMPTY, 1);
 		}
 		taken += (size_t)n;
 		if (n < BATCH)
 			break;
 	}
+	look_at_drops(p);
 	return taken;
 }
 

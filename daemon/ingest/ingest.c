@@ -238,6 +238,7 @@ static Isod__V1__ListenerStatus *listener_status(const struct listener *l)
 		s->frames += atomic_load_explicit(&c->frames, memory_order_relaxed);
 		s->bytes += atomic_load_explicit(&c->bytes, memory_order_relaxed);
 		s->refused += atomic_load_explicit(&c->refused, memory_order_relaxed);
+		s->shed += atomic_load_explicit(&c->shed, memory_order_relaxed);
 		s->tls_failures += atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
 	}
 	return s;
@@ -251,6 +252,29 @@ void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, s
 		list[n] = listener_status(&i->listeners[n]);
 	*ret_statuses = list;
 	*ret_count = i->listener_count;
+}
+
+static const char *stall_text(int r)
+{
+	return r == 0 ? "" : r == -EAGAIN ? "the officer is behind" : strerror(-r);
+}
+
+void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, size_t *ret_count)
+{
+	Isod__V1__WorkerStatus **list = xcalloc(i->worker_count, sizeof(*list));
+
+	for (size_t n = 0; n < i->worker_count; n++) {
+		struct worker *w = &i->workers[n];
+		Isod__V1__WorkerStatus *s = list[n] = xmalloc(sizeof(*s));
+		isod__v1__worker_status__init(s);
+		s->worker = (uint32_t)n;
+		s->evidence = atomic_load_explicit(&w->evidence_upto, memory_order_relaxed);
+		s->detected = atomic_load_explicit(&w->detected_upto, memory_order_relaxed);
+		s->redetecting = !atomic_load(&w->serving);
+		s->stalled = xstrdup(stall_text(atomic_load(&w->stalled)));
+	}
+	*ret_statuses = list;
+	*ret_count = i->worker_count;
 }
 
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),

@@ -56,6 +56,8 @@ void ingest_own_event(struct ingest *i, struct str json);
 /* From any thread: the listeners' state. *ret_statuses: `*ret_count` of them, each with its strings to be freed with
  * isod__v1__listener_status__free_unpacked, the array with free(). */
 void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, size_t *ret_count);
+/* From any thread: how far the workers are, but for `ledger`, which the officer knows. As above. */
+void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, size_t *ret_count);
 /* Frames that arrived and are not yet counted in the ledger, own events dropped, and the like, by name. */
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg);

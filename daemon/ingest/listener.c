@@ -14,8 +14,8 @@
 #include "ingest/worker.h"
 
 #define BACKLOG 4096 /* connections waiting for accept; the kernel cuts it to net.core.somaxconn */
-/* What one worker's datagram socket may hold: seconds of a busy network while the disk is slow. */
-#define DATAGRAM_BUFFER (8 << 20)
+/* What the unix socket may hold: its senders wait when it is full. */
+#define UNIX_BUFFER (8 << 20)
 
 static int set_option(int fd, int level, int option, int value)
 {
@@ -23,10 +23,10 @@ static int set_option(int fd, int level, int option, int value)
 }
 
 /* Without privilege the kernel cuts the size to net.core.rmem_max: as much as there is. */
-static void enlarge(int fd)
+static void enlarge(int fd, int bytes)
 {
-	if (set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, DATAGRAM_BUFFER) < 0)
-		(void)set_option(fd, SOL_SOCKET, SO_RCVBUF, DATAGRAM_BUFFER);
+	if (set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes) < 0)
+		(void)set_option(fd, SOL_SOCKET, SO_RCVBUF, bytes);
 }
 
 static int socket_new(int family, bool stream)
@@ -42,6 +42,7 @@ struct address {
 	socklen_t length;
 	bool stream;
 	bool six_only; /* "[::]" names IPv6; "*" names both, whatever the system's default */
+	int buffer;    /* of datagrams */
 };
 
 /* A bound socket, or -errno. Shared ones also listen; the other kind only finds out whether the address is free. */
@@ -69,7 +70,7 @@ static int bind_one(const struct address *a, bool share)
 		return r;
 	}
 	if (!stream) {
-		enlarge(fd);
+		enlarge(fd, a->buffer);
 		(void)set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1); /* drops are counted */
 	}
 	return fd;
@@ -117,7 +118,9 @@ static int probe(const struct address *a)
 static int open_inet(struct listener *l, char *error, size_t error_size)
 {
 	const struct listener_config *c = l->config;
-	struct address a = {.stream = c->kind != LISTENER_UDP, .six_only = c->address[0] == '['};
+	struct address a = {.stream = c->kind != LISTENER_UDP,
+	                    .six_only = c->address[0] == '[',
+	                    .buffer = (int)c->receive_buffer};
 	int r = net_parse(str_of(c->address), &a.sa, &a.length);
 
 	if (r < 0) {
@@ -180,7 +183,7 @@ static int bind_unix(struct listener *l, const struct sockaddr_un *sa)
 	l->unlink = true;
 	if (chmod(sa->sun_path, (mode_t)l->config->mode) < 0)
 		return -errno;
-	enlarge(fd);
+	enlarge(fd, UNIX_BUFFER);
 	return set_option(fd, SOL_SOCKET, SO_PASSCRED, 1);
 }
 

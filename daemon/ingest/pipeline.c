@@ -198,6 +198,16 @@ bool pipeline_has_tally(const struct pipeline *p)
 	return p->sources.active > 0;
 }
 
+uint64_t pipeline_evidence(const struct pipeline *p)
+{
+	return segment_next(p->o.evidence) - 1;
+}
+
+uint64_t pipeline_detected(const struct pipeline *p)
+{
+	return counted_upto(p);
+}
+
 uint64_t pipeline_untallied(const struct pipeline *p)
 {
 	return p->untallied;
@@ -336,12 +346,24 @@ void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evide
 	tally_if_full(p);
 }
 
-void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source, uint64_t refused)
+/* A note in evidence, as read or as written. */
+static void count_lost(struct pipeline *p, uint64_t received_ns, const struct evidence *e)
 {
-	Isod__V1__SourceCount *c = sources_count(&p->sources, source);
+	sources_lost(&p->sources, e->source, e->loss, e->lost);
+	sources_count(&p->sources, e->source)->last_received_ns = received_ns;
+	p->untallied++;
+}
 
-	c->refused += refused;
-	c->last_received_ns = now_ns;
+void pipeline_lost(struct pipeline *p, uint64_t now_ns, struct str source, enum evidence_loss loss,
+                   uint64_t lost)
+{
+	const struct evidence e = {.source = str_head(source, SOURCE_NAME_MAX),
+	                           .flags = EVIDENCE_LOSS,
+	                           .loss = loss,
+	                           .lost = lost};
+
+	evidence_append(p->o.evidence, now_ns, &e);
+	count_lost(p, now_ns, &e);
 	tally_if_full(p);
 }
 
@@ -362,6 +384,7 @@ static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
 	struct record record;
 	struct evidence frame;
 	int64_t frames = 0;
+	uint64_t records = 0;
 	int r;
 
 	while ((r = segment_read(reader, &record, error, error_size)) > 0) {
@@ -372,12 +395,16 @@ static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
 			break;
 		}
 		p->upto = record.sequence;
-		detect(p, record.sequence, record.time_ns, &frame);
+		if (frame.flags & EVIDENCE_LOSS) {
+			count_lost(p, record.time_ns, &frame);
+		} else {
+			detect(p, record.sequence, record.time_ns, &frame);
+			frames++;
+		}
 		tally_if_full(p);
-		frames++;
-		if (frames % REDETECT_BATCH)
+		if (++records % REDETECT_BATCH)
 			continue;
-		if (frames % (REDETECT_BATCH * REDETECT_TALLY) == 0)
+		if (records % (REDETECT_BATCH * REDETECT_TALLY) == 0)
 			put_tally(p);
 		if (!commit_patiently(p, go_on, arg))
 			break;

@@ -32,8 +32,9 @@ void pipeline_free(struct pipeline *p);
 
 /* One frame. `e->source` and `e->frame` are copied where needed. */
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e);
-/* `count` frames that could not be taken (bad framing, shed): counted as refused for their source. */
-void pipeline_refused(struct pipeline *p, uint64_t now_ns, struct str source, uint64_t count);
+/* `lost` frames of the source did not become events: noted in evidence, and counted as refused or shed. */
+void pipeline_lost(struct pipeline *p, uint64_t now_ns, struct str source, enum evidence_loss loss,
+                   uint64_t lost);
 
 /* Another content, in two steps: prepare does what takes time (and may be repeated with a newer one), switch puts it in
  * the place of the old one. No event is worked on by both: every frame before the switch is the old one's, every frame
@@ -55,6 +56,9 @@ struct pipeline_counts {
 	uint64_t limited;    /* tests of rules that a bound cut short, and that so did not hold */
 };
 struct pipeline_counts pipeline_counts(const struct pipeline *p);
+/* The newest sequence in evidence, and the newest that was detected. */
+uint64_t pipeline_evidence(const struct pipeline *p);
+uint64_t pipeline_detected(const struct pipeline *p);
 /* Frames counted and not yet in a tally. */
 uint64_t pipeline_untallied(const struct pipeline *p);
 /* True when something was counted since the last tally. */

@@ -84,6 +84,25 @@ Isod__V1__SourceCount *sources_count(struct sources *s, struct str name)
 	return &s->last->counts;
 }
 
+void sources_lost(struct sources *s, struct str name, enum evidence_loss loss, uint64_t lost)
+{
+	Isod__V1__SourceCount *c = sources_count(s, name);
+	const struct {
+		enum evidence_loss loss;
+		uint64_t *count;
+	} reasons[] = {
+		{LOSS_FRAMING, &c->refused_framing},
+		{LOSS_EMPTY, &c->refused_empty},
+		{LOSS_KERNEL, &c->shed_kernel},
+		{LOSS_OWN_EVENTS, &c->shed_own_events},
+	};
+
+	*(loss_is_shed(loss) ? &c->shed : &c->refused) += lost;
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		if (reasons[i].loss == loss)
+			*reasons[i].count += lost;
+}
+
 void sources_tally(struct sources *s, struct arena *arena, Isod__V1__Tally *t)
 {
 	const struct map_entry *e;

@@ -5,11 +5,12 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "ledger.pb-c.h"
+#include "log/evidence.h"
 
 #define SOURCE_NAME_MAX                                                                            \
 	255 /* as evidence keeps it: a re-detected frame counts for the same source */
-/* The most that an entry of a packed tally takes beside the name: tags, lengths, nine numbers of 11 bytes. */
-#define SOURCE_COUNT_BYTES 110
+/* The most that an entry of a packed tally takes beside the name: tags, lengths, fourteen numbers of 11 bytes. */
+#define SOURCE_COUNT_BYTES 170
 
 struct source {
 	char *name;                   /* valid UTF-8 */
@@ -32,6 +33,9 @@ void sources_release(struct sources *s);
 
 /* The counters of `name`, marked active. Valid until sources_forget. */
 Isod__V1__SourceCount *sources_count(struct sources *s, struct str name);
+
+/* Adds `lost` frames that did not become events to the counters of `name`, under their reason. */
+void sources_lost(struct sources *s, struct str name, enum evidence_loss loss, uint64_t lost);
 
 /* Fills `t->sources` with the active ones (array from `arena`, which must not be limited; names stay owned here). */
 void sources_tally(struct sources *s, struct arena *arena, Isod__V1__Tally *t);

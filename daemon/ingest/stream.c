@@ -126,7 +126,7 @@ static void lose_framing(struct connection *c, struct str at)
 	         log_escape(str_head(at, SAMPLE_BYTES), sample, sizeof(sample)));
 	log_warning("listener %s: %s: framing is lost: %s; connection closed",
 	            c->port->listener->config->name, c->peer_text, reason);
-	worker_refused(c->worker, c->port->counts, str_of(c->source), 1);
+	worker_lost(c->worker, c->port->counts, str_of(c->source), LOSS_FRAMING, 1);
 	worker_report(c->worker, "framing_lost", c->port->listener, (struct sockaddr *)&c->peer,
 	              reason);
 	connection_close(c);

@@ -90,6 +90,15 @@ static void log_stall(const struct worker *w, int r)
 		          strerror(-r));
 }
 
+static void publish_progress(struct worker *w)
+{
+	struct pipeline *p = w->pipeline;
+
+	atomic_store_explicit(&w->untallied, pipeline_untallied(p), memory_order_relaxed);
+	atomic_store_explicit(&w->evidence_upto, pipeline_evidence(p), memory_order_relaxed);
+	atomic_store_explicit(&w->detected_upto, pipeline_detected(p), memory_order_relaxed);
+}
+
 /* Commits; while that fails the thread stays here. Gives up only when stopping. */
 static void commit(struct worker *w)
 {
@@ -102,7 +111,9 @@ static void commit(struct worker *w)
 		if (!begin) {
 			begin = now;
 			count_add(&w->stalls, 1);
+			publish_progress(w);
 		}
+		atomic_store(&w->stalled, r);
 		if (r != said && (r != -EAGAIN || ms == STALL_LONGEST_MS))
 			log_stall(w, said = r);
 		if (r != -EAGAIN && !failed)
@@ -123,7 +134,8 @@ static void commit(struct worker *w)
 		log_notice("worker %zu: reading goes on", w->index);
 	if (failed && r == 0)
 		tell_evidence(w, 0);
-	atomic_store_explicit(&w->untallied, pipeline_untallied(w->pipeline), memory_order_relaxed);
+	atomic_store(&w->stalled, 0);
+	publish_progress(w);
 }
 
 /* ---- another content ---- */
@@ -185,12 +197,15 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 		arm(&w->sync_timer, NS_PER_SECOND);
 }
 
+static void account_dropped(struct worker *w);
+
 static void on_tally(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)fd;
 	(void)what;
+	account_dropped(w);
 	pipeline_tally(w->pipeline);
 	w->handled = true;
 }
@@ -227,12 +242,14 @@ void worker_frame(struct worker *w, struct listener_counts *counts, struct str s
 		commit(w);
 }
 
-void worker_refused(struct worker *w, struct listener_counts *counts, struct str source,
-                    uint64_t count)
+void worker_lost(struct worker *w, struct listener_counts *counts, struct str source,
+                 enum evidence_loss loss, uint64_t lost)
 {
-	pipeline_refused(w->pipeline, clock_now(), source, count);
-	count_add(&counts->refused, count);
+	pipeline_lost(w->pipeline, clock_now(), source, loss, lost);
 	w->handled = true;
+	w->evidence_dirty = true;
+	if (counts)
+		count_add(loss_is_shed(loss) ? &counts->shed : &counts->refused, lost);
 }
 
 /* A peer that fails on purpose, again and again, must not fill evidence with it. */
@@ -262,6 +279,8 @@ void worker_report(struct worker *w, const char *event, const struct listener *l
 		tell(w, event, pairs, ARRAY_LEN(pairs));
 	else
 		count_add(&w->reports_dropped, 1);
+	/* What was dropped is put into the account with the next tally: a peer must not fill evidence with it either. */
+	arm(&w->tally_timer, w->shared->config->tally_interval_ns);
 }
 
 /* ---- own events ---- */
@@ -286,8 +305,18 @@ void worker_post(struct worker *w, struct str json)
 	pthread_mutex_unlock(&w->mailbox_lock);
 	if (!taken)
 		atomic_fetch_add(&w->mailbox_dropped, 1);
-	else
-		worker_wake(w);
+	worker_wake(w);
+}
+
+/* What of isod's own events was dropped since the last time. */
+static void account_dropped(struct worker *w)
+{
+	uint64_t dropped = atomic_load(&w->mailbox_dropped) + atomic_load(&w->reports_dropped);
+
+	if (dropped == w->own_shed)
+		return;
+	worker_lost(w, NULL, str_of(w->shared->own_source), LOSS_OWN_EVENTS, dropped - w->own_shed);
+	w->own_shed = dropped;
 }
 
 static void take_mailbox(struct worker *w, bool close_it)
@@ -305,6 +334,7 @@ static void take_mailbox(struct worker *w, bool close_it)
 		             false);
 		free(events[i]);
 	}
+	account_dropped(w);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -354,6 +384,9 @@ static bool go_on(void *arg, bool full)
 {
 	struct worker *w = arg;
 
+	if (w->own_evidence)
+		atomic_store_explicit(&w->detected_upto, pipeline_detected(w->pipeline),
+		                      memory_order_relaxed);
 	if (full)
 		stall_sleep(STALL_FIRST_MS);
 	else
@@ -370,6 +403,12 @@ static void redetect(struct worker *w, size_t whose)
 {
 	char *dir = evidence_dir(w, whose), error[ERROR_TEXT] = "";
 	uint64_t upto = whose < w->cursor_count ? w->cursors[whose].upto : 0;
+
+	w->own_evidence = whose == w->index;
+	if (w->own_evidence) {
+		atomic_store(&w->evidence_upto, pipeline_evidence(w->pipeline));
+		atomic_store(&w->detected_upto, upto);
+	}
 	int64_t n = pipeline_redetect(w->pipeline, whose, dir, upto + 1, go_on, w, error,
 	                              sizeof(error));
 
@@ -429,6 +468,7 @@ static void begin_serving(struct worker *w)
 		event_add(&p->event, NULL);
 	}
 	take_mailbox(w, false);
+	publish_progress(w);
 	w->serving = true;
 }
 

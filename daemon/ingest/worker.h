@@ -27,7 +27,7 @@
 
 /* One worker's counts of one listener: written by that thread only, read by any. */
 struct listener_counts {
-	_Atomic uint64_t connections, accepted, frames, bytes, refused, tls_failures;
+	_Atomic uint64_t connections, accepted, frames, bytes, refused, shed, tls_failures;
 } __attribute__((aligned(64)));
 
 struct listener {
@@ -97,7 +97,8 @@ struct port {
 	uint32_t peer_uid;
 	bool has_peer;
 	char source[SOURCE_NAME_MAX + 1];
-	uint32_t overflow;
+	uint32_t overflow;  /* its counter when last looked at: it runs on and wraps around */
+	uint64_t told_mono; /* when the log last told of drops */
 };
 
 /* Where evidence must be detected again from. */
@@ -127,6 +128,7 @@ struct worker {
 	int wake_fd;  /* eventfd: own events wait, or the worker shall stop */
 	bool handled; /* this turn of the loop gave the pipeline something */
 	bool evidence_dirty, sync_failing;
+	bool own_evidence; /* while it detects again: that of this worker */
 	bool accept_paused;
 	uint64_t stall_end; /* clock_mono() when the last stall was over */
 	uint64_t swapped;   /* the last swap it has done */
@@ -136,8 +138,12 @@ struct worker {
 	_Atomic bool serving; /* past re-detection */
 	_Atomic bool stopping, ended;
 	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
+	_Atomic uint64_t evidence_upto, detected_upto;
+	_Atomic int
+		stalled; /* the negative errno of what keeps it from taking anything in; 0: nothing */
 	uint64_t report_window; /* clock_mono() of its begin, and how many there were in it */
 	unsigned reports;
+	uint64_t own_shed; /* own events dropped that are in the account already */
 
 	/* Own events on their way to worker 0: locked. */
 	pthread_mutex_t mailbox_lock;
@@ -163,8 +169,9 @@ void worker_post(struct worker *w, struct str json);
 /* One frame from `source`: what streams and datagrams call. Commits when much waits. */
 void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
                   uint64_t now_ns, struct str frame, bool truncated);
-void worker_refused(struct worker *w, struct listener_counts *counts, struct str source,
-                    uint64_t count);
+/* `lost` of them did not become events. `counts` may be NULL, as above: isod's own. */
+void worker_lost(struct worker *w, struct listener_counts *counts, struct str source,
+                 enum evidence_loss loss, uint64_t lost);
 /* An own event about a peer of a listener. */
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail);

@@ -47,12 +47,17 @@ void architecture_on_tally(struct architecture_desk *d, const struct step *s,
 		const Isod__V1__SourceCount *count = t->sources[i];
 		Isod__V1__SourceStatus *source = source_get(d, count->source);
 
-		source->received += count->received;
+		source->received += count->received + count->refused + count->shed;
 		source->matched += count->matched;
 		source->unmatched += count->unmatched;
 		source->undecoded += count->undecoded;
 		source->truncated += count->truncated;
 		source->refused += count->refused;
+		source->refused_framing += count->refused_framing;
+		source->refused_empty += count->refused_empty;
+		source->shed += count->shed;
+		source->shed_kernel += count->shed_kernel;
+		source->shed_own_events += count->shed_own_events;
 		source->bytes += count->bytes;
 		if (count->received) {
 			if (!source->first_received_ns)

@@ -9,7 +9,7 @@
 
 struct architecture_desk {
 	struct map sources; /* LISTENER/PEER → Isod__V1__SourceStatus */
-	uint64_t events;    /* all ever received */
+	uint64_t events;    /* all frames that ever became events */
 };
 
 void architecture_init(struct architecture_desk *d);

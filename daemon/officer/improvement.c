@@ -114,6 +114,7 @@ static void count_tally(struct improvement_desk *d, const struct step *s, const 
 		metric_add(d, s, "source", t->sources[i]->source, t->sources[i]->received);
 		metric_add(d, s, "events", "undecoded", t->sources[i]->undecoded);
 		metric_add(d, s, "events", "refused", t->sources[i]->refused);
+		metric_add(d, s, "events", "shed", t->sources[i]->shed);
 		events += t->sources[i]->received;
 	}
 	metric_add(d, s, "events", "received", events);

@@ -22,9 +22,10 @@
  *   iso:metric:NODE:SCOPE:NAME:total    string: count since the ledger began
  *   iso:metric:NODE:SCOPE:NAME:RES      hash, RES minute, hour or day: start of the span → count. Spans without a count
  *                                       are left out; kept are METRIC_MINUTES, _HOURS, _DAYS before the newest
- *   iso:source:NODE:LISTENER/PEER       hash: flat members of isod.v1.SourceStatus (received, matched, unmatched,
- *                                       undecoded, truncated, refused, bytes, first_received, last_received,
- *                                       clock_skew_ms)
+ *   iso:source:NODE:LISTENER/PEER       hash: flat members of isod.v1.SourceStatus (received, which is the sum of matched,
+ *                                       unmatched, undecoded, refused and shed; why: refused_framing, refused_empty,
+ *                                       shed_kernel, shed_own_events; truncated, bytes, first_received, last_received,
+ *                                       clock_skew_ms). NODE:LISTENER/(kernel): what the kernel dropped of datagrams
  *   iso:notification:ID                 hash: flat members of isod.v1.Notification
  *   iso:node:NODE                       hash, with each flush: version, started, updated, events, matches, incidents,
  *                                       incidents_open, notifications_pending, notifications_dead, sources,

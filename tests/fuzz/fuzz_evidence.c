@@ -12,6 +12,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (evidence_parse(body, &e) < 0)
 		return 0;
+	if (e.flags & EVIDENCE_LOSS) {
+		if (e.source.p != body.p + 4 || 4 + e.source.n + 12 != size || e.frame.n)
+			abort();
+		return 0;
+	}
 	size_t number = e.flags & EVIDENCE_NUMBERED ? 8 : 0;
 	if (e.source.p != body.p + 4 || e.frame.p != e.source.p + e.source.n + number ||
 	    4 + e.source.n + number + e.frame.n != size)

@@ -128,7 +128,8 @@ def scenario():
         own_events(isod)
         check("\x00" not in isod.log() and "\x1b" not in isod.log(), "peers' control characters are escaped in the log")
         for s in isod.sources().values():
-            check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"], f"account of {s['source']}")
+            check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"] + s["refused"] + s["shed"],
+                  f"account of {s['source']}")
 
 
 main(scenario)

@@ -150,8 +150,8 @@ class Isod:
         return {s["source"]: s for s in self.status()["sources"]}
 
     def events(self, prefix=""):
-        """Events received by all sources whose name begins so, without isod's own."""
-        return sum(s["received"] for name, s in self.sources().items()
+        """Frames of all sources whose name begins so that became events, without isod's own."""
+        return sum(s["received"] - s["refused"] - s["shed"] for name, s in self.sources().items()
                    if name.startswith(prefix) and not name.startswith("isod/"))
 
     def incidents(self):

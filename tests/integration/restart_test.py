@@ -44,7 +44,7 @@ def scenario():
         isod.wait(lambda: stable(isod), "start")
         check((evidence(isod), incidents(isod)) == before, "a clean restart counts nothing twice")
         for s in isod.sources().values():
-            check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"], f"account of {s['source']}")
+            check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"] + s["refused"] + s["shed"], f"account of {s['source']}")
         isod.send("--tcp", lines(ROUNDS))
         isod.wait(lambda: evidence(isod) == before[0] + LINES, "new frames count on")
         guessers = {e["name"] for i in isod.incidents() for e in i["entities"] if e["kind"] == "address"}

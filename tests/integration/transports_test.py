@@ -63,7 +63,7 @@ def every_door(lines, guessers):
             isod.wait_events(already + len(lines), door[2:] + "/")
         isod.wait(lambda: incidents_of(isod, guessers) == guessers, "an incident for each guessing address")
         for source in isod.sources().values():
-            check(source["received"] == source["matched"] + source["unmatched"] + source["undecoded"],
+            check(source["received"] == sum(source[k] for k in ("matched", "unmatched", "undecoded", "refused", "shed")),
                   f"the account of {source['source']} does not close")
             check(source["source"].startswith("isod/") or source["undecoded"] == 0,
                   f"{source['undecoded']} lines of {source['source']} were not understood")

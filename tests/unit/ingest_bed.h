@@ -116,8 +116,11 @@ static inline struct listener_config *bed_listener(struct bed *b, int kind, cons
 {
 	struct listener_config *l = &b->listeners[b->config.listener_count++];
 
-	*l = (struct listener_config){
-		.name = xstrdup(name), .kind = kind, .address = xstrdup(address), .mode = 0666};
+	*l = (struct listener_config){.name = xstrdup(name),
+	                              .kind = kind,
+	                              .address = xstrdup(address),
+	                              .mode = 0666,
+	                              .receive_buffer = 8 << 20};
 	return l;
 }
 
@@ -167,6 +170,11 @@ static inline void bed_add(Isod__V1__SourceCount *to, const Isod__V1__SourceCoun
 	to->undecoded += c->undecoded;
 	to->truncated += c->truncated;
 	to->refused += c->refused;
+	to->refused_framing += c->refused_framing;
+	to->refused_empty += c->refused_empty;
+	to->shed += c->shed;
+	to->shed_kernel += c->shed_kernel;
+	to->shed_own_events += c->shed_own_events;
 	to->bytes += c->bytes;
 }
 
@@ -368,6 +376,8 @@ static inline size_t bed_evidence(const struct bed *b,
 		             0, "%s", error);
 		while (segment_read(reader, &record, error, sizeof(error)) > 0) {
 			cr_assert_eq(evidence_parse(record.body, &e), 0);
+			if (e.flags & EVIDENCE_LOSS)
+				continue;
 			visit(arg, &e);
 			n++;
 		}

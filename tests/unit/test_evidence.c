@@ -40,13 +40,14 @@ Test(evidence, frames_come_back_exactly_as_they_arrived)
 	char long_source[400];
 	memset(long_source, 's', sizeof(long_source));
 	const struct evidence in[] = {
-		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0},
-		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul)), 0},
-		{STR(""), 0, STR(""), 0},
-		{STR_NONE, 0, STR_NONE, 0},
-		{STR("producer/a"), EVIDENCE_NUMBERED, STR("numbered"), 0x1122334455667788},
-		{STR("producer/a"), EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED, STR(""), UINT64_MAX},
-		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0},
+		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0, 0, 0},
+		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul)), 0, 0, 0},
+		{STR(""), 0, STR(""), 0, 0, 0},
+		{STR_NONE, 0, STR_NONE, 0, 0, 0},
+		{STR("producer/a"), EVIDENCE_NUMBERED, STR("numbered"), 0x1122334455667788, 0, 0},
+		{STR("producer/a"), EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED, STR(""), UINT64_MAX, 0,
+	         0},
+		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0, 0, 0},
 	};
 	struct segment_log *l = open_log();
 	struct segment_reader *r;
@@ -80,7 +81,7 @@ Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
 	struct record record;
 	struct evidence out;
 
-	evidence_append(l, 1, &(struct evidence){STR("tcp/x"), 0, str_make(frame, n), 0});
+	evidence_append(l, 1, &(struct evidence){STR("tcp/x"), 0, str_make(frame, n), 0, 0, 0});
 	segment_close(l);
 	free(frame);
 	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
@@ -89,6 +90,39 @@ Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
 	cr_assert_eq(out.flags, EVIDENCE_TRUNCATED);
 	cr_assert_eq(out.frame.n, RECORD_BODY_MAX - 4 - 5);
 	segment_reader_close(r);
+}
+
+Test(evidence, a_loss_comes_back_with_its_reason_and_nothing_else)
+{
+	const struct evidence in[] = {
+		{.source = STR("udp/(kernel)"),
+	         .flags = EVIDENCE_LOSS,
+	         .loss = LOSS_KERNEL,
+	         .lost = 0x1122334455667788},
+		{.source = STR(""), .flags = EVIDENCE_LOSS, .loss = LOSS_UNKNOWN, .lost = 0},
+	};
+	struct segment_log *l = open_log();
+	struct segment_reader *r;
+	struct record record;
+	struct evidence out;
+	char error[256];
+
+	for (size_t i = 0; i < ARRAY_LEN(in); i++)
+		evidence_append(l, 100, &in[i]);
+	segment_close(l);
+	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
+	for (size_t i = 0; i < ARRAY_LEN(in); i++) {
+		cr_assert_eq(segment_read(r, &record, error, sizeof(error)), 1);
+		cr_assert_eq(evidence_parse(record.body, &out), 0);
+		cr_assert(str_eq(out.source, in[i].source));
+		cr_assert_eq(out.flags, EVIDENCE_LOSS);
+		cr_assert_eq(out.loss, in[i].loss);
+		cr_assert_eq(out.lost, in[i].lost);
+		cr_assert_eq(out.frame.n, 0);
+	}
+	segment_reader_close(r);
+	cr_assert(loss_is_shed(LOSS_KERNEL) && loss_is_shed(LOSS_OWN_EVENTS));
+	cr_assert(!loss_is_shed(LOSS_FRAMING) && !loss_is_shed(LOSS_UNKNOWN));
 }
 
 Test(evidence, what_is_no_evidence_is_refused)
@@ -107,6 +141,11 @@ Test(evidence, what_is_no_evidence_is_refused)
 		{"\3\2\0\0 1234567", 12},
 		{"\1\0\2\0x", 5},
 		{"\1\0\xff\xff xxxxxxxxx", 13},
+		/* Losses: of version 1, too short, too long, and of a frame with a number. */
+		{"\1\4\0\0 123456789012", 16},
+		{"\2\4\0\0 1234567890", 15},
+		{"\2\4\0\0 123456789012", 17},
+		{"\2\6\0\0 12345678901", 16},
 	};
 	struct evidence out = {.flags = 77};
 

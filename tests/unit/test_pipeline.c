@@ -234,8 +234,8 @@ Test(pipeline, every_frame_is_counted_once)
 	put(&l, "{\"outcome\":\"success\"}");
 	put(&l, "\x01\x02");
 	put_from(&l, "udp/192.0.2.8", STR("{\"outcome\":\"failure\"}"), EVIDENCE_TRUNCATED);
-	pipeline_refused(l.pipeline, NS_PER_SECOND, STR("udp/192.0.2.8"), 3);
-	cr_expect_eq(pipeline_untallied(l.pipeline), 4);
+	pipeline_lost(l.pipeline, NS_PER_SECOND, STR("udp/192.0.2.8"), LOSS_EMPTY, 3);
+	cr_expect_eq(pipeline_untallied(l.pipeline), 5);
 	cr_expect(pipeline_has_tally(l.pipeline));
 	pipeline_tally(l.pipeline);
 	cr_expect_eq(pipeline_untallied(l.pipeline), 0);
@@ -250,7 +250,8 @@ Test(pipeline, every_frame_is_counted_once)
 	cr_expect_eq(udp.matched, 1);
 	cr_expect_eq(udp.truncated, 1);
 	cr_expect_eq(udp.refused, 3);
-	cr_expect_eq(l.bed.upto[1], 4);
+	cr_expect_eq(udp.refused_empty, 3);
+	cr_expect_eq(l.bed.upto[1], 5);
 	cr_expect_eq(l.bed.tally_count, 1);
 	cr_expect_eq(l.bed.match_count, 2);
 	line_close(&l);
@@ -370,10 +371,15 @@ Test(pipeline, evidence_detected_again_gives_the_same_records)
 		put_from(&l, "tcp/192.0.2.7", str_of(frame), i % 2 ? EVIDENCE_TRUNCATED : 0);
 		if (i % 50 == 0)
 			commit(&l);
+		if (i % 100 == 0)
+			pipeline_lost(l.pipeline, i, STR("tcp/192.0.2.7"),
+			              i % 200 ? LOSS_KERNEL : LOSS_FRAMING, i + 1);
 	}
 	pipeline_tally(l.pipeline);
 	commit(&l);
 	Isod__V1__SourceCount before = bed_count(&l.bed, "tcp/");
+	cr_expect_gt(before.refused_framing, 0);
+	cr_expect_gt(before.shed_kernel, before.refused_framing);
 	live = l.bed.matches;
 	size_t count = l.bed.match_count;
 	l.bed.matches = NULL;
@@ -388,7 +394,11 @@ Test(pipeline, evidence_detected_again_gives_the_same_records)
 	cr_expect_eq(after.matched, before.matched);
 	cr_expect_eq(after.truncated, before.truncated);
 	cr_expect_eq(after.bytes, before.bytes);
-	cr_expect_eq(l.bed.upto[1], 5000);
+	cr_expect_eq(after.refused, before.refused);
+	cr_expect_eq(after.refused_framing, before.refused_framing);
+	cr_expect_eq(after.shed, before.shed);
+	cr_expect_eq(after.shed_kernel, before.shed_kernel);
+	cr_expect_eq(l.bed.upto[1], 5050);
 	cr_assert_eq(l.bed.match_count, count);
 	for (struct bed_match *a = live, *b = l.bed.matches; a;) {
 		struct bed_match *next = a->next;

@@ -49,6 +49,50 @@ Test(state, cursors_know_what_is_counted_and_what_is_already_matched)
 	state_release(&w.state);
 }
 
+Test(state, the_account_of_a_source_closes)
+{
+	struct world w;
+	Isod__V1__SourceCount first = ISOD__V1__SOURCE_COUNT__INIT, second = first, *counts[1];
+	Isod__V1__Tally t = ISOD__V1__TALLY__INIT;
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	char name[] = "udp/(kernel)";
+
+	world_init(&w);
+	/* As an older isod wrote it: refused without a reason, and beside what was received. */
+	first.source = second.source = name;
+	first.received = 6;
+	first.matched = 1;
+	first.unmatched = 2;
+	first.undecoded = 3;
+	first.refused = 4;
+	second.refused = 5;
+	second.refused_framing = 2;
+	second.refused_empty = 3;
+	second.shed = 13;
+	second.shed_kernel = 6;
+	second.shed_own_events = 7;
+	t.n_sources = 1;
+	t.sources = counts;
+	record.body_case = ISOD__V1__RECORD__BODY_TALLY;
+	record.tally = &t;
+	counts[0] = &first;
+	world_apply(&w, &record);
+	counts[0] = &second;
+	world_apply(&w, &record);
+	const Isod__V1__SourceStatus *s =
+		architecture_get(&w.state.architecture, STR("udp/(kernel)"));
+	cr_assert_eq(s->received, 6 + 4 + 5 + 13);
+	cr_assert_eq(s->received, s->matched + s->unmatched + s->undecoded + s->refused + s->shed);
+	cr_assert_eq(s->refused, 9);
+	cr_assert_eq(s->refused_framing, 2);
+	cr_assert_eq(s->refused_empty, 3);
+	cr_assert_eq(s->shed, 13);
+	cr_assert_eq(s->shed_kernel, 6);
+	cr_assert_eq(s->shed_own_events, 7);
+	cr_assert_eq(w.state.architecture.events, 6, "what never became an event is none");
+	state_release(&w.state);
+}
+
 Test(state, tallies_add_up_per_source_and_in_metrics)
 {
 	struct world w;
