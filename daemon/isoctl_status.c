@@ -107,20 +107,15 @@ static void print_counters(const Isod__V1__Status *s)
 
 /* ---- the account of the sources ---- */
 
-/* "9999", "12.3K", "4.5M" */
+/* "9999", "12K", "4M" */
 static const char *short_number(uint64_t n, char out[static 24])
 {
-	static const char units[] = "KMGTPE";
-	double value = (double)n;
+	static const char units[] = " KMGTPE";
 	size_t unit = 0;
 
-	if (n < 10000) {
-		snprintf(out, 24, "%" PRIu64, n);
-		return out;
-	}
-	for (value /= 1000; value >= 1000; value /= 1000)
+	for (; n >= 10000; n /= 1000)
 		unit++;
-	snprintf(out, 24, value < 100 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+	snprintf(out, 24, unit ? "%" PRIu64 "%c" : "%" PRIu64, n, units[unit]);
 	return out;
 }
 
