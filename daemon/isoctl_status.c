@@ -141,11 +141,10 @@ static const char *short_lag(int64_t ns, char out[static 24])
 /* "framing 3, kernel 10" */
 static void list_reasons(const Isod__V1__SourceStatus *s, struct buf *out)
 {
-	for (size_t i = 0; metrics_reasons[i].word; i++) {
-		uint64_t lost = metrics_lost(s, i);
+	for (const struct metrics_reason *r = metrics_reasons; r->word; r++) {
+		uint64_t lost = metrics_lost(s, r);
 		if (lost)
-			buf_printf(out, "%s%s %" PRIu64, out->n ? ", " : "",
-			           metrics_reasons[i].word, lost);
+			buf_printf(out, "%s%s %" PRIu64, out->n ? ", " : "", r->word, lost);
 	}
 }
 

@@ -12,11 +12,14 @@ typedef Isod__V1__SourceStatus Source;
 /* ---- the account ---- */
 
 #define AT(member) offsetof(Source, member)
-static const size_t reason_at[] = {AT(refused_framing), AT(refused_empty), AT(shed_kernel),
-                                   AT(shed_own_events)};
 const struct metrics_reason metrics_reasons[] = {
-	{false, "framing"}, {false, "empty"},  {true, "kernel"}, {true, "own_events"},
-	{false, "unknown"}, {true, "unknown"}, {false, NULL},
+	{false, "framing", AT(refused_framing)},
+	{false, "empty", AT(refused_empty)},
+	{true, "kernel", AT(shed_kernel)},
+	{true, "own_events", AT(shed_own_events)},
+	{false, "unknown", 0},
+	{true, "unknown", 0},
+	{false, NULL, 0},
 };
 
 static const size_t summed[] = {
@@ -34,16 +37,14 @@ static uint64_t number_at(const Source *s, size_t offset)
 	return n;
 }
 
-uint64_t metrics_lost(const Source *s, size_t reason)
+uint64_t metrics_lost(const Source *s, const struct metrics_reason *reason)
 {
-	uint64_t left;
-
-	if (reason < ARRAY_LEN(reason_at))
-		return number_at(s, reason_at[reason]);
-	left = metrics_reasons[reason].shed ? s->shed : s->refused;
-	for (size_t i = 0; i < ARRAY_LEN(reason_at); i++)
-		if (metrics_reasons[i].shed == metrics_reasons[reason].shed)
-			left -= number_at(s, reason_at[i]);
+	if (reason->at)
+		return number_at(s, reason->at);
+	uint64_t left = reason->shed ? s->shed : s->refused;
+	for (const struct metrics_reason *r = metrics_reasons; r->word; r++)
+		if (r->at && r->shed == reason->shed)
+			left -= number_at(s, r->at);
 	return left;
 }
 
@@ -251,10 +252,10 @@ static void put_events(struct buf *out, const Source *s)
 
 static void put_reasons(struct buf *out, const Source *s, bool shed, const char *name)
 {
-	for (size_t i = 0; metrics_reasons[i].word; i++) {
+	for (const struct metrics_reason *r = metrics_reasons; r->word; r++) {
 		const struct prometheus_label labels[] = {{"source", s->source},
-		                                          {"reason", metrics_reasons[i].word}};
-		uint64_t lost = metrics_reasons[i].shed == shed ? metrics_lost(s, i) : 0;
+		                                          {"reason", r->word}};
+		uint64_t lost = r->shed == shed ? metrics_lost(s, r) : 0;
 		if (lost)
 			prometheus_sample(out, name, labels, ARRAY_LEN(labels), lost);
 	}

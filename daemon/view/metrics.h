@@ -30,9 +30,10 @@ int64_t metrics_difference(const Isod__V1__SourceStatus *s);
 struct metrics_reason {
 	bool shed; /* else refused */
 	const char *word;
+	size_t at; /* where its number stands in the message; 0: what no other reason tells */
 };
 extern const struct metrics_reason metrics_reasons[];
-/* How many by reason number `reason`. */
-uint64_t metrics_lost(const Isod__V1__SourceStatus *s, size_t reason);
+/* How many by that reason. */
+uint64_t metrics_lost(const Isod__V1__SourceStatus *s, const struct metrics_reason *reason);
 
 #endif
