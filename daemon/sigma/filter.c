@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "sigma/loader.h"
+#include "sigma/lint.h"
 
 static int read_rules(struct loader *l, const struct yaml_node *map, struct draft_filter *f)
 {
@@ -38,6 +38,8 @@ void filter_read(struct loader *l, const struct yaml_node *doc)
 		good &= read_rules(l, map, f) == 0;
 		f->condition = detection_read(l, map, skip);
 		good &= f->condition != NULL;
+		if (f->condition && l->linter)
+			lint_filter(l, yaml_get(map, "condition"), f->condition);
 	}
 	if (loader_register(l, doc, &a, DOCUMENT_FILTER, l->filter_count, !good)->broken)
 		return;

@@ -335,3 +335,36 @@ void lint_rule(struct loader *l, const struct yaml_node *doc, const struct rule 
 		            "service: the rule is only tried on events of no known log source. "
 		            "Mend it, or add it to logsources.yaml");
 }
+
+/* ---- filters ---- */
+
+static bool detection_excludes(const struct detection *d)
+{
+	bool excludes = false;
+
+	if (d->kind == DETECT_ITEM)
+		return d->item->negate || d->item->tests[0].kind == TEST_NULL ||
+		       (d->item->tests[0].kind == TEST_EXISTS && !d->item->tests[0].wanted);
+	for (size_t i = 0; i < d->count; i++)
+		excludes |= detection_excludes(d->parts[i]);
+	return excludes;
+}
+
+static bool condition_excludes(const struct condition *c)
+{
+	bool excludes = c->kind == CONDITION_NOT;
+
+	if (c->kind == CONDITION_SELECTION)
+		return detection_excludes(c->detection);
+	for (size_t i = 0; i < c->count; i++)
+		excludes |= condition_excludes(c->parts[i]);
+	return excludes;
+}
+
+void lint_filter(struct loader *l, const struct yaml_node *node, const struct condition *condition)
+{
+	if (!condition_excludes(condition))
+		loader_warn(l, node,
+		            "the rules of this filter will only find what fits it; to leave out "
+		            "what fits, write `not` before it");
+}

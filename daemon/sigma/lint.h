@@ -17,6 +17,9 @@ void lint_condition(struct loader *l, const struct yaml_node *node,
 /* A rule that is good: whether another one detects the same, and whether its log source is known. */
 void lint_rule(struct loader *l, const struct yaml_node *doc, const struct rule *rule);
 
+/* A filter's condition: whether it excludes anything, which is what filters are for. `node`: where it is written. */
+void lint_filter(struct loader *l, const struct yaml_node *node, const struct condition *condition);
+
 struct linter;
 struct linter *linter_new(void);
 void linter_free(struct linter *l);

@@ -157,6 +157,33 @@ Test(lint, is_silent_about_what_makes_sense)
 	check_all(cases, ARRAY_LEN(cases));
 }
 
+#define FILTERED                                                                                   \
+	"title: r\nname: r\nlogsource: {product: linux}\ndetection: {s: {a: x}, condition: "       \
+	"s}\n---\n"                                                                                \
+	"title: f\nlogsource: {product: linux}\nfilter:\n  rules: [r]\n"
+
+/* The specification's own example of a filter does the opposite of what it is for. */
+Test(lint, tells_filters_that_let_in_instead_of_leaving_out)
+{
+	static const struct {
+		const char *text;
+		bool told;
+	} cases[] = {
+		{FILTERED "  s: {user|startswith: adm_}\n  condition: s\n", true},
+		{FILTERED "  s: [{user: a}, {b: c}]\n  t: {d: e}\n  condition: s or t\n", true},
+		{FILTERED "  s: {user|startswith: adm_}\n  condition: not s\n", false},
+		{FILTERED "  s: {user: joe}\n  t: {b: c}\n  condition: s and not t\n", false},
+		{FILTERED "  s: {user|neq: joe}\n  condition: s\n", false},
+		{FILTERED "  s: {user|exists: false}\n  condition: s\n", false},
+		{FILTERED "  s: {user: null}\n  condition: s\n", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		check_warning(cases[i].text, LINT_RULES, cases[i].told,
+		              strstr(cases[i].text, "  t:") ? 12 : 11, 14,
+		              "will only find what fits it");
+}
+
 Test(lint, tells_the_same_detection_twice)
 {
 	static const char rule[] =
