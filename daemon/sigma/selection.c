@@ -184,6 +184,17 @@ static int build_test(struct draft *d, const struct draft_value *v, bool keyword
 
 /* ---- items ---- */
 
+static const struct detection *join(struct selection_context *c, enum detection_kind kind,
+                                    const struct detection **parts, size_t count)
+{
+	struct detection *ret = arena_alloc(c->arena, sizeof(*ret));
+
+	if (count == 1)
+		return parts[0];
+	*ret = (struct detection){.kind = kind, .parts = parts, .count = count};
+	return ret;
+}
+
 static int add_value(struct draft *d, const struct yaml_node *node)
 {
 	if (node->kind != YAML_SCALAR && node->kind != YAML_NULL)
@@ -227,15 +238,17 @@ static int add_values(struct draft *d, const struct yaml_node *node)
 	return r;
 }
 
-static const struct item *build_item(struct draft *d, struct str key, struct str field)
+/* The item with `count` of the draft's values from `first` on. */
+static const struct detection *build_item(struct draft *d, struct str key, struct str field,
+                                          size_t first, size_t count, bool all)
 {
 	struct arena *a = d->c->arena;
-	struct test *tests = arena_alloc(a, d->count * sizeof(*tests));
+	struct test *tests = arena_alloc(a, count * sizeof(*tests));
 	bool keyword = field.n == 0;
 	int r = 0;
 
-	for (size_t i = 0; i < d->count; i++)
-		if (build_test(d, &d->values[i], keyword, &tests[i]) < 0)
+	for (size_t i = 0; i < count; i++)
+		if (build_test(d, &d->values[first + i], keyword, &tests[i]) < 0)
 			r = -EINVAL;
 	if (r < 0)
 		return NULL;
@@ -244,15 +257,50 @@ static const struct item *build_item(struct draft *d, struct str key, struct str
 		.field = keyword ? STR_NONE : arena_str(a, field),
 		.key = key.n ? arena_str(a, key) : STR_NONE,
 		.hash = keyword ? 0 : event_name_hash(field),
-		.all = d->all,
+		.all = all,
 		.negate = d->negate,
 		.cased = d->cased,
 		.tests = tests,
-		.count = d->count,
+		.count = count,
 		.line = d->line,
 		.column = d->column,
 	};
-	return item;
+	struct detection *ret = arena_alloc(a, sizeof(*ret));
+	*ret = (struct detection){.kind = DETECT_ITEM, .item = item};
+	return ret;
+}
+
+/* How many values from `first` on are forms of the one that stands there. */
+static size_t forms_of_one(const struct draft *d, size_t first)
+{
+	const struct draft_value *v = &d->values[first];
+	size_t n = 1;
+
+	while (first + n < d->count && v[n].node == v->node && v[n].text.p == v->text.p)
+		n++;
+	return n;
+}
+
+/* `all` wants every value that is written, but of the forms that an encoding makes of one (base64offset, written out
+ * dashes) any: an item for each value. */
+static const struct detection *build_items(struct draft *d, struct str key, struct str field)
+{
+	const struct detection **parts;
+	size_t count = 0;
+	bool good = true;
+
+	for (size_t i = 0; i < d->count; i += forms_of_one(d, i))
+		count++;
+	if (!d->all || count == d->count)
+		return build_item(d, key, field, 0, d->count, d->all);
+	parts = arena_alloc(d->c->arena, count * sizeof(*parts));
+	count = 0;
+	for (size_t i = 0, n; i < d->count; i += n) {
+		n = forms_of_one(d, i);
+		parts[count] = build_item(d, key, field, i, n, false);
+		good &= parts[count++] != NULL;
+	}
+	return good ? join(d->c, d->negate ? DETECT_ANY : DETECT_ALL, parts, count) : NULL;
 }
 
 /* `key` is "field|modifiers"; without a field it is a keyword item. */
@@ -261,16 +309,12 @@ static const struct detection *parse_item(struct selection_context *c, struct st
 {
 	struct str chain = key, field = str_split(&chain, '|');
 	struct draft d = {.c = c, .line = line, .column = column, .quoted_key = field.n == 0};
-	const struct item *item = NULL;
+	const struct detection *ret = NULL;
 
 	if (add_values(&d, value) == 0 &&
 	    modifiers_apply(&d, chain, chain.p ? (size_t)(chain.p - key.p) : 0) == 0)
-		item = build_item(&d, key, field);
+		ret = build_items(&d, key, field);
 	draft_release(&d);
-	if (!item)
-		return NULL;
-	struct detection *ret = arena_alloc(c->arena, sizeof(*ret));
-	*ret = (struct detection){.kind = DETECT_ITEM, .item = item};
 	return ret;
 }
 
@@ -278,17 +322,6 @@ static const struct detection *parse_item(struct selection_context *c, struct st
 
 static const struct detection *parse_node(struct selection_context *c,
                                           const struct yaml_node *node);
-
-static const struct detection *join(struct selection_context *c, enum detection_kind kind,
-                                    const struct detection **parts, size_t count)
-{
-	struct detection *ret = arena_alloc(c->arena, sizeof(*ret));
-
-	if (count == 1)
-		return parts[0];
-	*ret = (struct detection){.kind = kind, .parts = parts, .count = count};
-	return ret;
-}
 
 static const struct detection *parse_map(struct selection_context *c, const struct yaml_node *node)
 {

@@ -43,6 +43,30 @@ Test(modifiers, text)
 	check_cases(cases, ARRAY_LEN(cases));
 }
 
+/* What an encoding makes of one value are forms of it: `all` wants one of them for each value. */
+Test(modifiers, all_wants_one_form_of_each_value)
+{
+	static const struct match_case cases[] = {
+		/* "foobarhello", and with a space before it. */
+		{SEL("a|base64offset|contains|all: [foobar, hello]"),
+	         "{\"a\":\"Zm9vYmFyaGVsbG8=\"}", true},
+		{SEL("a|base64offset|contains|all: [foobar, hello]"),
+	         "{\"a\":\"IGZvb2JhcmhlbGxv\"}", true},
+		{SEL("a|base64offset|contains|all: [foobar, hallo]"),
+	         "{\"a\":\"Zm9vYmFyaGVsbG8=\"}", false},
+		{SEL("a|base64offset|contains|all|neq: [foobar, hello]"),
+	         "{\"a\":\"Zm9vYmFyaGVsbG8=\"}", false},
+		{SEL("a|base64offset|contains|all|neq: [foobar, hallo]"),
+	         "{\"a\":\"Zm9vYmFyaGVsbG8=\"}", true},
+		{SEL("a|all|windash|utf16be|base64|contains: ['-a', b]"),
+	         "{\"a\":\"AC8AYQ== AGI=\"}", true},
+		{SEL("a|all|windash|utf16be|base64|contains: ['-a', b]"),
+	         "{\"a\":\"AC8AYQ== AGM=\"}", false},
+	};
+
+	check_cases(cases, ARRAY_LEN(cases));
+}
+
 Test(modifiers, neq_is_the_opposite)
 {
 	static const struct match_case cases[] = {
