@@ -33,7 +33,7 @@ static void *send_frames(void *arg)
 		int n = snprintf(line, sizeof(line), "<13>frame %zu of %d\n", s->frames, s->fd);
 		bed_send(s->fd, str_make(line, (size_t)n));
 		s->frames++;
-		if (s->frames % 100 == 0)
+		if (s->frames % 20 == 0)
 			usleep(1000);
 	}
 	atomic_store(&s->ended, true);
@@ -42,7 +42,11 @@ static void *send_frames(void *arg)
 
 static void sender_start(struct sender *s, struct bed *b)
 {
+	const int bytes =
+		16384; /* so that a slow build has not minutes of frames to read at the end */
+
 	*s = (struct sender){.fd = bed_connect(b, "tcp", SOCK_STREAM, "127.0.0.1")};
+	cr_assert_eq(setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
 	cr_assert_eq(pthread_create(&s->thread, NULL, send_frames, s), 0);
 }
 
