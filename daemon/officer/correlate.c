@@ -460,7 +460,7 @@ void correlate_prefetch(const struct correlate *c, const Isod__V1__Match *const 
 	const struct feed *feed = NULL;
 	size_t n = 0;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; c->count && i < count; i++) {
 		if (i == 0 || strcmp(matches[i]->rule, matches[i - 1]->rule) != 0)
 			feed = map_get(&c->feeds, str_of(matches[i]->rule));
 		for (size_t k = 0; feed && k < feed->count && n < ARRAY_LEN(ahead); k++) {
