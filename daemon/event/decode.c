@@ -179,6 +179,14 @@ static bool body_auditd(struct decoder *d, struct event *e, const struct envelop
 	return auditd_decode(e, v->program, v->body);
 }
 
+static bool body_eventxml(struct decoder *d, struct event *e, const struct envelope *v)
+{
+	if (!eventxml_decode(e, v->body))
+		return false;
+	time_from_fields(d, e);
+	return true;
+}
+
 static bool body_patterns(struct decoder *d, struct event *e, const struct envelope *v)
 {
 	if (!d->patterns ||
@@ -202,8 +210,9 @@ static bool body_keyvalue(struct decoder *d, struct event *e, const struct envel
 
 /* Patterns stand before key=value: what a pattern knows by name is better than what it looks like. */
 static const struct body_decoder bodies[] = {
-	{"json", body_json},     {"cef", body_cef},           {"leef", body_leef},
-	{"auditd", body_auditd}, {"patterns", body_patterns}, {"keyvalue", body_keyvalue},
+	{"json", body_json},         {"cef", body_cef},           {"leef", body_leef},
+	{"auditd", body_auditd},     {"eventxml", body_eventxml}, {"patterns", body_patterns},
+	{"keyvalue", body_keyvalue},
 };
 
 static void put_part(struct event *e, struct str name, struct str value)

@@ -1,7 +1,7 @@
 /* Frames to events: a table of decoders. First the envelope (RFC 5424, RFC 3164, or none; a log line that a file
  * shipper sent as a message is taken out, its sender kept as relay.host and relay.program), then the body: JSON and
- * @cee JSON, CEF, LEEF, auditd, the program's patterns (conf/patterns.yaml), key=value; the first that understands has
- * it. The log-source map (event/logsource.h) comes after. What no decoder understands stays an event with `message` =
+ * @cee JSON, CEF, LEEF, auditd, event XML, the program's patterns (conf/patterns.yaml), key=value; the first that
+ * understands has it. The log-source map (event/logsource.h) comes after. What no decoder understands stays an event with `message` =
  * the raw text and EVENT_UNDECODED; nothing is ever dropped here. A frame that is JSON has no `message` field but its
  * own. */
 #ifndef ISOD_EVENT_DECODE_H

@@ -42,6 +42,10 @@ bool auditd_recognise(struct str program, struct str body);
 struct str auditd_node(struct str body);
 bool auditd_decode(struct event *e, struct str program, struct str body);
 
+/* eventxml.c: the Windows event log's "<Event …>…</Event>", as Sysmon for Linux and some shippers send it. */
+bool eventxml_recognise(struct str body);
+bool eventxml_decode(struct event *e, struct str body);
+
 /* keyvalue.c */
 
 struct pair {

@@ -38,7 +38,8 @@ static bool last_is(struct str s, char c)
 /* Bodies that other decoders know by their start: no host or tag stands there. */
 static bool begins_body(struct str s)
 {
-	static const char *const starts[] = {"{", "[{", "@cee:", "CEF:", "LEEF:", "type=", "node="};
+	static const char *const starts[] = {
+		"{", "[{", "@cee:", "CEF:", "LEEF:", "type=", "node=", "<Event"};
 
 	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
 		if (str_starts(s, str_of(starts[i])))

@@ -496,6 +496,40 @@ Test(decode, programs)
 	CHECK(rows);
 }
 
+#define SYSTEM                                                                                     \
+	"<System><Provider Name=\"Linux-Sysmon\" Guid='{1}'/><EventID "                            \
+	"Qualifiers=\"0\">1</EventID>"                                                             \
+	"<TimeCreated "                                                                            \
+	"SystemTime=\"2026-11-23T18:00:00.5Z\"/><Correlation/><Channel>C/O</Channel></System>"
+
+Test(decode, event_xml)
+{
+	static const struct row rows[] = {
+		{"2026-11-23T18:00:01Z h sysmon: <Event>" SYSTEM
+	         "<EventData><Data Name=\"CommandLine\">a &amp;&lt;&#62;&#x41;&#10; &bad; &#233; "
+	         "&</Data><Data Name='Empty'></Data><Data "
+	         "Name='None'/><Data>x</Data></EventData></Event>",
+	         {"@decoder", "eventxml", "@time", "2026-11-23T18:00:00.500Z", "Provider_Name",
+	          "Linux-Sysmon", "ProviderGuid", "{1}", "EventID", "1", "Channel", "C/O",
+	          "CommandLine", "a &<>A\n &bad; &#233; &", "Empty", ""}},
+		{"<14>Nov 23 18:00:00 h <?xml version=\"1.0\"?>\n<Event xmlns='x>y'>\n " SYSTEM
+	         "<UserData>\n<n:L "
+	         "xmlns:n='y'>\n<n:SubjectUserName>joe</n:SubjectUserName></n:L></"
+	         "UserData><RenderingInfo><Message>m</Message><Level>No</Level></RenderingInfo></"
+	         "Event>",
+	         {"host", "h", "SubjectUserName", "joe", "Message", "m", "!Level", "", "!L", ""}},
+		{"<Event><System><EventID>7</EventID><!-- <Channel>no</Channel> "
+	         "--><Channel><![CDATA[a<b]]></Channel></System><EventData><Data Name='S'>cut o",
+	         {"EventID", "7", "Channel", "a<b", "S", "cut o"}},
+		{"<Event><System><EventID>7</EventID></System><EventData><Data Name='S'>cut</Da",
+	         {"S", "cut"}},
+		{"<13>Nov 23 18:00:00 h p: <Event>nothing</Event>",
+	         {"@decoder", "rfc3164", "message", "<Event>nothing</Event>"}},
+		{"<13>Nov 23 18:00:00 h p: <Event><System><EventID", {"@decoder", "rfc3164"}},
+	};
+	CHECK(rows);
+}
+
 Test(decode, web_servers_relays_and_containers)
 {
 	static const struct row rows[] = {

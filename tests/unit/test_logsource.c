@@ -165,6 +165,18 @@ Test(logsource, windows_events_and_firewalls_in_structured_data)
 	expect_value("host", "fw1");
 }
 
+Test(logsource, sysmon_for_linux)
+{
+	struct logsource_set set =
+		CLASSIFY("program", "sysmon", "Provider_Name", "Linux-Sysmon", "EventID", "1",
+	                 "Channel", "Linux-Sysmon/Operational", "Image", "/usr/bin/id");
+
+	cr_expect(is(&set, "linux", "process_creation", NULL));
+	cr_expect(is(&set, "linux", NULL, NULL));
+	cr_expect_not(is(&set, "windows", "process_creation", NULL));
+	cr_expect_not(is(&set, "windows", NULL, NULL));
+}
+
 Test(logsource, winlogbeat)
 {
 	struct logsource_set set = CLASSIFY(
