@@ -56,6 +56,10 @@ int main(int argc, char **argv)
 		default: return fputs(usage, stderr), 2;
 		}
 	}
+	if (optind < argc) {
+		fprintf(stderr, "isod: '%s' is one argument too many\n%s", argv[optind], usage);
+		return 2;
+	}
 	if (replay)
 		return isod_replay(replay, until) < 0;
 	if (isod_load_config(file, &config) < 0)

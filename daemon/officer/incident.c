@@ -80,9 +80,11 @@ static Isod__V1__Incident *find_by_entity(const struct incident_desk *d, const s
 	return joinable(i, s) ? i : NULL;
 }
 
-static bool is_guess(const Isod__V1__Match *m)
+/* What fails from an address may be a stranger's guess at the name; what fails without one was tried by the user. */
+static bool user_binds(const Isod__V1__Match *m)
 {
-	return strcmp(m->outcome, "failure") == 0;
+	return strcmp(m->outcome, "failure") != 0 ||
+	       !match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
 }
 
 static Isod__V1__Incident *incident_find(const struct incident_desk *d, const struct step *s,
@@ -93,7 +95,7 @@ static Isod__V1__Incident *incident_find(const struct incident_desk *d, const st
 	const Isod__V1__Entity *host = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_HOST);
 	Isod__V1__Incident *i = address ? find_by_entity(d, s, address) : NULL;
 
-	if (!i && user && (!address || !is_guess(m)))
+	if (!i && user && user_binds(m))
 		i = find_by_entity(d, s, user);
 	if (!i && host && !address && !user)
 		i = find_by_entity(d, s, host);
@@ -366,7 +368,7 @@ const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struc
 	timeline_match(i, m, when);
 	/* A storm gathers strangers: what they share is the rule, so their entities bind nothing to it. */
 	for (size_t e = 0; e < m->n_entities && !storm; e++)
-		if (m->entities[e]->kind != ISOD__V1__ENTITY_KIND__ENTITY_USER || !is_guess(m))
+		if (m->entities[e]->kind != ISOD__V1__ENTITY_KIND__ENTITY_USER || user_binds(m))
 			remember(d, s, m->entities[e], i->id);
 	step_dirty_id(s, VIEW_INCIDENT, i->id);
 	if (s->effects->incident)

@@ -35,6 +35,9 @@ def scenario():
                                       "  condition: a\n")
         status, said = verdict(isod, good.replace(f"{TOP}/conf/rules]", f"{TOP}/conf/rules, {rule}]"))
         check(status == 1 and "rule.yml:5:" in said and "contains" in said, "a rule with an unknown modifier: " + said)
+        done = subprocess.run([os.path.join(BUILD, "isod"), "--check", isod.path("isod.yaml")], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        check(done.returncode == 2 and "one argument too many" in done.stdout, f"a file without --config: {done}")
 
 
 main(scenario)

@@ -74,6 +74,18 @@ Test(incident, guessers_of_the_same_user_on_the_same_host_stay_apart)
 	             "guesses at a name do not bind what its owner does");
 }
 
+Test(incident, what_a_user_fails_at_without_an_address_is_one_incident)
+{
+	for (int i = 0; i < 5; i++)
+		guess(NULL, "mia");
+	cr_assert_eq(w.state.incident.count, 1);
+	cr_assert_eq(at(1)->matches, 5);
+	match("sudo", MEDIUM, NULL, "mia", "web1");
+	cr_assert_eq(at(1)->matches, 6);
+	guess("192.0.2.1", "mia");
+	cr_assert_eq(w.state.incident.count, 2, "a guess from elsewhere is a stranger's");
+}
+
 Test(incident, same_user_name_on_another_host_is_another_user)
 {
 	match("sudo", MEDIUM, NULL, "alice", "web1");
