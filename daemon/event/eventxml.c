@@ -104,8 +104,13 @@ static void put(struct event *e, struct str name, struct str value)
 {
 	struct str text = unescape(e, value);
 
-	if (name.n)
+	if (name.n == 0)
+		return;
+	/* A keyword search looks at the whole text, in which an escaped value does not stand as it is. */
+	if (text.p == value.p)
 		event_put_derived(e, unescape(e, name), text, common_type(text));
+	else
+		event_put(e, unescape(e, name), text, VALUE_STRING);
 }
 
 /* name="value" or name='value', cut off *s. */

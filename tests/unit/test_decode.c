@@ -530,6 +530,15 @@ Test(decode, event_xml)
 	CHECK(rows);
 }
 
+Test(decode, keywords_find_what_xml_escapes)
+{
+	decode(STR("<Event>" SYSTEM
+	           "<EventData><Data Name='A'>x &amp; y</Data><Data Name='B'>z</Data>"
+	           "</EventData></Event>"));
+	cr_expect_not(event_find(&e, STR("A"))->derived);
+	cr_expect(event_find(&e, STR("B"))->derived, "that one stands in the message");
+}
+
 Test(decode, web_servers_relays_and_containers)
 {
 	static const struct row rows[] = {
