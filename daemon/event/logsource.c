@@ -277,6 +277,7 @@ static bool fill_part(struct look *k, const struct part *p, struct fill *t)
 		return false;
 	switch (p->kind) {
 	case PART_WORD: return fill_add(t, str_split(&value, ' '));
+	case PART_PATH: return fill_add(t, str_split(&value, '?'));
 	case PART_VALUES: return fill_values(k, p, t);
 	case PART_NUMBERED: return fill_numbered(k, p, t);
 	case PART_FIELD:

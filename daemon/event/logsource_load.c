@@ -24,8 +24,8 @@ static const char *const SOURCE_KEYS[] = {"product", "category", "service", "whe
 static const char *const TESTS[] = {"startswith", "endswith", "contains", "exists"};
 static const enum field_test TEST_KINDS[] = {FIELD_STARTS, FIELD_ENDS, FIELD_CONTAINS,
                                              FIELD_EXISTS};
-static const char *const PART_NAMES[] = {"word", "all", "list"};
-static const enum part_kind PART_KINDS[] = {PART_WORD, PART_VALUES, PART_NUMBERED};
+static const char *const PART_NAMES[] = {"word", "path", "all", "list"};
+static const enum part_kind PART_KINDS[] = {PART_WORD, PART_PATH, PART_VALUES, PART_NUMBERED};
 
 #define FAIL(loader, node, ...)                                                                    \
 	diag_add((loader)->diags, DIAG_ERROR, (loader)->file, (node)->line, (node)->column,        \
@@ -340,7 +340,7 @@ static void load_fields(struct loader *x, const struct yaml_node *node)
 
 /* --- derived fields --- */
 
-/* What stands between braces: NAME, NAME:word, NAME:all or NAME0:list. */
+/* What stands between braces: NAME, NAME:word, NAME:path, NAME:all or NAME0:list. */
 static bool part_field(struct loader *x, const struct yaml_node *at, struct str inside,
                        struct part *ret)
 {
@@ -357,7 +357,8 @@ static bool part_field(struct loader *x, const struct yaml_node *at, struct str 
 		while (i < ARRAY_LEN(PART_NAMES) && !str_eq(kind, str_of(PART_NAMES[i])))
 			i++;
 		if (i == ARRAY_LEN(PART_NAMES)) {
-			FAIL(x, at, "unknown ':%.*s' (known: word, all, list)", STR_FMT(kind));
+			FAIL(x, at, "unknown ':%.*s' (known: word, path, all, list)",
+			     STR_FMT(kind));
 			return false;
 		}
 		ret->kind = PART_KINDS[i];

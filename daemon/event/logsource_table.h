@@ -71,6 +71,7 @@ enum part_kind {
 	PART_TEXT,
 	PART_FIELD,    /* {name}: the first value */
 	PART_WORD,     /* {name:word}: its first word */
+	PART_PATH,     /* {name:path}: what stands before the first '?' */
 	PART_VALUES,   /* {name:all}: every value, a space between */
 	PART_NUMBERED, /* {a0:list}: a0 a1 a2 … while they exist, a space between */
 };

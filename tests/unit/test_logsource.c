@@ -177,6 +177,17 @@ Test(logsource, sysmon_for_linux)
 	cr_expect_not(is(&set, "windows", NULL, NULL));
 }
 
+Test(logsource, the_path_of_a_request)
+{
+	CLASSIFY("program", "nginx", "request_uri", "/a/b.jsp?c=d?e");
+	expect_value("cs-uri-stem", "/a/b.jsp");
+	expect_value("cs-uri-query", "/a/b.jsp?c=d?e");
+	CLASSIFY("program", "nginx", "request_uri", "/a");
+	expect_value("cs-uri-stem", "/a");
+	CLASSIFY("program", "nginx", "request_uri", "/a?b", "cs-uri-stem", "/c");
+	expect_value("cs-uri-stem", "/c");
+}
+
 Test(logsource, winlogbeat)
 {
 	struct logsource_set set = CLASSIFY(
