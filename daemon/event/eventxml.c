@@ -297,7 +297,9 @@ bool eventxml_decode(struct event *e, struct str body)
 			put_attributes(e, &el);
 		if (el.empty && section != SECTION_USER)
 			put_leaf(e, section, &el, STR(""));
-		open = el.empty ? (struct element){0} : el;
+		open = el;
+		if (el.empty)
+			open.name = STR_NONE;
 	}
 	const struct field *id = event_find(e, STR("EventID"));
 	if (id && id >= e->fields + first)

@@ -10,22 +10,17 @@
 #define PAIRS_MIN      2
 
 static const struct alias aliases[] = {
-	{"SRC", "src_ip"},        {"srcip", "src_ip"},
-	{"src", "src_ip"},        {"saddr", "src_ip"},
-	{"clientip", "src_ip"},   {"client_ip", "src_ip"},
-	{"remote_ip", "src_ip"},  {"remote_addr", "src_ip"},
-	{"rhost", "src_ip"},      {"addr", "src_ip"},
-	{"SPT", "src_port"},      {"srcport", "src_port"},
-	{"sport", "src_port"},    {"spt", "src_port"},
-	{"DST", "dst_ip"},        {"dstip", "dst_ip"},
-	{"dst", "dst_ip"},        {"daddr", "dst_ip"},
-	{"DPT", "dst_port"},      {"dstport", "dst_port"},
-	{"dport", "dst_port"},    {"dpt", "dst_port"},
-	{"PROTO", "protocol"},    {"proto", "protocol"},
-	{"username", "user"},     {"usr", "user"},
-	{"srcuser", "user"},      {"acct", "user"},
-	{"cmd", "command"},       {"IN", "in_interface"},
-	{"OUT", "out_interface"}, {"dstuser", "target_user"},
+	{"SRC", "src_ip"},       {"srcip", "src_ip"},       {"src", "src_ip"},
+	{"saddr", "src_ip"},     {"clientip", "src_ip"},    {"client_ip", "src_ip"},
+	{"remote_ip", "src_ip"}, {"remote_addr", "src_ip"}, {"rhost", "src_ip"},
+	{"addr", "src_ip"},      {"SPT", "src_port"},       {"srcport", "src_port"},
+	{"sport", "src_port"},   {"spt", "src_port"},       {"DST", "dst_ip"},
+	{"dstip", "dst_ip"},     {"dst", "dst_ip"},         {"daddr", "dst_ip"},
+	{"DPT", "dst_port"},     {"dstport", "dst_port"},   {"dport", "dst_port"},
+	{"dpt", "dst_port"},     {"PROTO", "protocol"},     {"proto", "protocol"},
+	{"username", "user"},    {"usr", "user"},           {"srcuser", "user"},
+	{"acct", "user"},        {"s_port", "src_port"},    {"cmd", "command"},
+	{"IN", "in_interface"},  {"OUT", "out_interface"},  {"dstuser", "target_user"},
 };
 
 static bool is_blank(char c)
@@ -39,7 +34,8 @@ static bool is_separator(struct str s, size_t at)
 	       ((s.p[at] == ',' || s.p[at] == ';') && (at + 1 >= s.n || is_blank(s.p[at + 1])));
 }
 
-static size_t name_length(struct str s)
+/* Of the name that s begins with and `mark` ends; 0: none. */
+static size_t name_length(struct str s, char mark)
 {
 	size_t n = 0;
 
@@ -48,7 +44,7 @@ static size_t name_length(struct str s)
 	while (n < s.n && n <= NAME_MAX_BYTES &&
 	       (isalnum((unsigned char)s.p[n]) || str_find(STR("_.-@/$#"), s.p[n]) >= 0))
 		n++;
-	return n <= NAME_MAX_BYTES && n < s.n && s.p[n] == '=' ? n : 0;
+	return n <= NAME_MAX_BYTES && n < s.n && s.p[n] == mark ? n : 0;
 }
 
 /* Length of a quoted value with its quotes, 0 if it is none. */
@@ -83,7 +79,7 @@ bool pair_next(struct str *rest, struct pair *ret)
 	if (s.n == 0)
 		return false;
 	*ret = (struct pair){0};
-	size_t name = name_length(s);
+	size_t name = name_length(s, '=');
 	if (name) {
 		ret->name = str_head(s, name);
 		s = str_skip(s, name + 1);
@@ -156,11 +152,56 @@ static bool is_flag(struct str s)
 	return s.n > 0;
 }
 
+/* The next of Check Point's name:"value"; pairs, which have the escapes of quoted values too. False at the end, or
+ * when something else stands there. */
+static bool colon_pair_next(struct str *rest, struct pair *ret)
+{
+	struct str s = str_trim(*rest);
+	size_t name = name_length(s, ':'), end;
+
+	if (name == 0 || !str_starts(str_skip(s, name + 1), STR("\"")))
+		return false;
+	for (end = name + 2; end < s.n && s.p[end] != '"'; end++)
+		if (s.p[end] == '\\')
+			end++;
+	if (end >= s.n)
+		return false;
+	*ret = (struct pair){
+		.name = str_head(s, name),
+		.value = str_make(s.p + name + 2, end - name - 2),
+		.quoted = true,
+	};
+	s = str_skip(s, end + 1);
+	*rest = str_skip(s, str_starts(s, STR(";")) ? 1 : 0);
+	return true;
+}
+
+/* [action:"Drop"; src:"192.0.2.7"; …] */
+static bool colon_pairs_decode(struct event *e, struct str body)
+{
+	size_t first = e->count;
+	struct pair p;
+
+	if (!str_starts(body, STR("[")))
+		return false;
+	body = str_skip(body, 1);
+	while (colon_pair_next(&body, &p))
+		event_put_derived(e, p.name, pair_value(e, &p), common_type(p.value));
+	if (e->count - first < PAIRS_MIN) {
+		event_rollback(e, first);
+		return false;
+	}
+	common_from_table(e, first, aliases, ARRAY_LEN(aliases));
+	return true;
+}
+
 bool keyvalue_decode(struct event *e, struct str body)
 {
 	size_t first = e->count;
 	struct pair p;
 
+	if (colon_pairs_decode(e, body))
+		return true;
 	if (!is_mostly_pairs(body))
 		return false;
 	bool netfilter = str_search(body, STR("SRC=")) >= 0 && str_search(body, STR("DST=")) >= 0;

@@ -451,6 +451,11 @@ Test(decode, key_value_bodies)
 	         {"@time", "2026-11-23T18:46:11.123Z"}},
 		{"<189>date=2026-11-23 time=noon devname=fw action=deny",
 	         {"@time", "none", "devname", "fw"}},
+		{"<134>1 2026-11-23T18:00:00Z gw CheckPoint 1 - [action:\"Drop\"; "
+	         "src:\"192.0.2.7\"; dst:\"198.51.100.1\"; s_port:\"4711\"; user:\"a; b:\\\"c\"]",
+	         {"action", "Drop", "src_ip", "192.0.2.7", "dst_ip", "198.51.100.1", "src_port",
+	          "4711", "user", "a; b:\"c", "@decoder", "keyvalue"}},
+		{"<13>Nov 23 18:00:00 h p: [a:\"b\"] is one", {"!a", "", "@decoder", "rfc3164"}},
 		{"<13>Nov 23 18:00:00 h p: a=1, b=2; c=3", {"a", "1", "b", "2", "c", "3"}},
 		{"<13>Nov 23 18:00:00 h p: the value of a=1 was set by joe with b=2 today",
 	         {"!a", "", "!b", "", "@decoder", "rfc3164"}},
