@@ -23,6 +23,7 @@
 #include "base/path.h"
 #include "base/pb.h"
 #include "base/pbjson.h"
+#include "books.h"
 #include "escalate/escalate.h"
 #include "ingest/ingest.h"
 #include "officer/officer.h"
@@ -52,6 +53,7 @@ struct isod {
 	struct api *api;
 	struct ingest *ingest;
 	struct reload *reload;
+	struct books *books;
 	uint64_t rules_loaded, rules_refused; /* reloads */
 	char *rules_error;                    /* of the last one; NULL: it was good */
 	uint64_t started_ns;
@@ -242,6 +244,11 @@ static void on_refused(void *arg, const Isod__V1__Refusal *refusal)
 	                                "detail", refusal->reason, "outcome", "failure", NULL});
 }
 
+static void on_books_event(void *arg, const char *event, const char *const *pairs)
+{
+	own_event(arg, event, pairs);
+}
+
 /* ---- rules loaded anew: see reload.c ---- */
 
 static uint64_t on_reload_asked(void *arg)
@@ -407,6 +414,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	escalate_status(d->escalate, &status->plugins, &status->n_plugins);
 	ingest_counters(d->ingest, add_counter, status);
 	api_counters(d->api, add_counter, status);
+	books_counters(d->books, add_counter, status);
 	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
 	add_correlation_counters(status, state->correlate);
 	add_counter(status, "risk_entities_evicted", state->risk.evicted);
@@ -525,6 +533,12 @@ static int open_edges(struct isod *d, char *error)
 	                                      .cursors = state->cursors,
 	                                      .cursor_count = state->cursor_count};
 
+	const struct books_options books = {.config = d->config,
+	                                    .base = d->base,
+	                                    .state = state,
+	                                    .event = on_books_event,
+	                                    .arg = d};
+
 	open_reload(d);
 	int r = ingest_open(&ingest, &d->ingest, error, ERROR_TEXT);
 
@@ -534,6 +548,8 @@ static int open_edges(struct isod *d, char *error)
 		r = escalate_open(&escalate, &d->escalate, error, ERROR_TEXT);
 	if (r == 0)
 		r = api_open(&api, &d->api, error, ERROR_TEXT);
+	if (r == 0)
+		r = books_open(&books, &d->books);
 	return r;
 }
 
@@ -624,6 +640,7 @@ void isod_stop(struct isod *d)
 	if (d->officer)
 		officer_drain(d->officer);
 	reload_free(d->reload);
+	books_close(d->books);
 	api_close(d->api);
 	escalate_close(d->escalate);
 	view_close(d->view);

@@ -39,7 +39,8 @@ static void print_table(const char *dir, const struct segment_report *r)
 	printf("%-10s%" PRIu64, "records", r->records);
 	if (r->records)
 		printf(" (sequence %" PRIu64 " to %" PRIu64 ")", r->first, r->last);
-	printf("\n%-10s%" PRIu64 " (%" PRIu64 " bytes)\n", "segments", r->segments, r->bytes);
+	printf("\n%-10s%" PRIu64 ", %" PRIu64 " of them compressed (%" PRIu64 " bytes without)\n",
+	       "segments", r->segments, r->compressed, r->bytes);
 	printf("%-10s%s\n", "head", hex_encode(r->chain, SHA256_BYTES, head));
 	if (r->torn_bytes)
 		printf("%-10s%" PRIu64
@@ -72,6 +73,7 @@ static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 		message.records = report.records;
 		message.segments = report.segments;
 		message.bytes = report.bytes;
+		message.compressed = report.compressed;
 		message.first = report.first;
 		message.last = report.last;
 		message.torn_bytes = report.torn_bytes;

@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
@@ -120,4 +121,25 @@ char *hex_encode(const uint8_t *data, size_t n, char *out)
 	}
 	out[2 * n] = '\0';
 	return out;
+}
+
+/* 0 to 15, or 16 for what is no digit. */
+static unsigned hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0');
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
+}
+
+int hex_decode(struct str text, uint8_t *out, size_t n)
+{
+	if (text.n != 2 * n)
+		return -EBADMSG;
+	for (size_t i = 0; i < text.n; i++)
+		if (hex_value(text.p[i]) > 15)
+			return -EBADMSG;
+	for (size_t i = 0; i < n; i++)
+		out[i] = (uint8_t)(hex_value(text.p[2 * i]) << 4 | hex_value(text.p[2 * i + 1]));
+	return 0;
 }

@@ -31,5 +31,7 @@ void hmac_sha256(struct str key, struct str data, uint8_t out[static SHA256_BYTE
 
 /* Lower-case, terminated; `out` holds HEX_BYTES(n). Returns `out`. */
 char *hex_encode(const uint8_t *data, size_t n, char *out);
+/* Exactly 2 * n digits of either case. 0 or -EBADMSG. */
+int hex_decode(struct str text, uint8_t *out, size_t n);
 
 #endif

@@ -72,6 +72,18 @@ struct plugin_config {
 	int line, column;
 };
 
+/* What becomes of the finished segments of a log. */
+struct keep_config {
+	uint64_t compress; /* zstd level; 0: off */
+	uint64_t
+		retention; /* as it was written: ns, or a name as a negative number, see config_retention */
+	uint64_t at_hand_ns; /* not compressed for so long; 0: as the name says */
+	uint64_t keep_bytes; /* 0: no limit */
+};
+
+/* Resolves the named retentions: *ret_keep_ns 0 is for ever, *ret_at_hand_ns 0 not at all. */
+void config_retention(const struct keep_config *c, uint64_t *ret_keep_ns, uint64_t *ret_at_hand_ns);
+
 struct config {
 	char *file;
 	char *node; /* this instance's name; default: the host name */
@@ -89,6 +101,7 @@ struct config {
 	size_t listener_count;
 
 	uint64_t evidence_segment_bytes, ledger_segment_bytes;
+	struct keep_config evidence_keep, ledger_keep;
 	uint64_t evidence_sync_ns;  /* at most this long between arrival and fdatasync */
 	uint64_t tally_interval_ns; /* how often workers tell the ledger how far they counted */
 

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/path.h"
@@ -292,6 +293,50 @@ static const struct option_set asset_set = {
 	.item_size = sizeof(struct asset_item),
 };
 
+/* ---- how long the books are kept ---- */
+
+/* What rules ask for. Months and years are counted at their longest, so that nothing is a day short. */
+static const struct named_retention {
+	const char *name;
+	uint64_t keep_ns, at_hand_ns;
+} named_retentions[] = {
+	{"forever", 0, 0},
+	{"pci-dss", 366 * NS_PER_DAY,
+         92 * NS_PER_DAY}, /* PCI DSS 4.0, 10.5.1: twelve months, three of them at hand */
+	{"hipaa", 2192 * NS_PER_DAY, 0}, /* 45 CFR 164.316(b)(2)(i): six years */
+	{"m-21-31", 915 * NS_PER_DAY,
+         366 * NS_PER_DAY}, /* OMB M-21-31: twelve months active and eighteen months cold */
+	{"nerc-cip", 90 * NS_PER_DAY, 0}, /* NERC CIP-007-6 R4.3: 90 days */
+};
+
+static const struct option_word retention_names[] = {
+	{"forever", 0}, {"pci-dss", -1}, {"hipaa", -2}, {"m-21-31", -3}, {"nerc-cip", -4}, {0}};
+
+void config_retention(const struct keep_config *c, uint64_t *ret_keep_ns, uint64_t *ret_at_hand_ns)
+{
+	uint64_t index = -c->retention;
+	bool named = index < ARRAY_LEN(named_retentions);
+	uint64_t at_hand = named ? named_retentions[index].at_hand_ns : 0;
+
+	*ret_keep_ns = named ? named_retentions[index].keep_ns : c->retention;
+	*ret_at_hand_ns = c->at_hand_ns ? c->at_hand_ns : at_hand;
+}
+
+static void check_keeping(struct option_reader *r, const struct yaml_node *root,
+                          const char *section, const struct keep_config *c)
+{
+	uint64_t keep, at_hand;
+
+	config_retention(c, &keep, &at_hand);
+	if (keep && at_hand > keep)
+		option_error(r, option_at(root, section, "at_hand"),
+		             "`at_hand` is longer than `retention`: nothing would be left to "
+		             "compress");
+	if (c->at_hand_ns && !c->compress)
+		option_warning(r, option_at(root, section, "at_hand"),
+		               "`at_hand` has no effect with `compress: off`");
+}
+
 /* ---- the file ---- */
 
 static const struct option_word log_targets[] = {
@@ -305,7 +350,10 @@ static const struct option_word log_levels[] = {
 static const struct option_word redis_modes[] = {
 	{"embedded", REDIS_EMBEDDED}, {"external", REDIS_EXTERNAL}, {"off", REDIS_OFF}, {0}};
 
+static const struct option_word switched_off[] = {{"off", 0}, {0}};
+
 static const struct option_word automatic[] = {{"auto", 0}, {0}};
+static const struct option_word unlimited[] = {{"unlimited", 0}, {0}};
 
 #define AT(member) .offset = offsetof(struct config, member)
 static const struct option options[] = {
@@ -432,6 +480,42 @@ static const struct option options[] = {
          .max = "1m",
          .help = "at most so long from arrival until it survives a power cut"},
 
+	{.section = "evidence",
+         .name = "compress",
+         .type = OPTION_NUMBER,
+         AT(evidence_keep.compress),
+         .fallback = "3",
+         .min = "1",
+         .max = "19",
+         .words = switched_off,
+         .help = "zstd level of finished files"},
+	{.section = "evidence",
+         .name = "retention",
+         .type = OPTION_DURATION,
+         AT(evidence_keep.retention),
+         .fallback = "forever",
+         .min = "1h",
+         .max = "100y",
+         .words = retention_names,
+         .help = "older evidence is removed, but not what is uncounted or an open incident refers "
+                 "to"},
+	{.section = "evidence",
+         .name = "at_hand",
+         .type = OPTION_DURATION,
+         AT(evidence_keep.at_hand_ns),
+         .fallback = "auto",
+         .max = "100y",
+         .words = automatic,
+         .help = "not compressed for so long; auto: what a named retention asks for"},
+	{.section = "evidence",
+         .name = "keep_size",
+         .type = OPTION_SIZE,
+         AT(evidence_keep.keep_bytes),
+         .fallback = "unlimited",
+         .min = "1MiB",
+         .words = unlimited,
+         .help = "past this size in all, the oldest counted evidence is removed, whatever its age"},
+
 	{.section = "ledger",
          .name = "segment_size",
          .type = OPTION_SIZE,
@@ -448,6 +532,42 @@ static const struct option options[] = {
          .min = "10ms",
          .max = "1m",
          .help = "how often the ledger learns how far was counted"},
+
+	{.section = "ledger",
+         .name = "compress",
+         .type = OPTION_NUMBER,
+         AT(ledger_keep.compress),
+         .fallback = "3",
+         .min = "1",
+         .max = "19",
+         .words = switched_off,
+         .help = "zstd level of finished files"},
+	{.section = "ledger",
+         .name = "retention",
+         .type = OPTION_DURATION,
+         AT(ledger_keep.retention),
+         .fallback = "forever",
+         .min = "1h",
+         .max = "100y",
+         .words = retention_names,
+         .help = "older records are removed, but only those that a snapshot covers"},
+	{.section = "ledger",
+         .name = "at_hand",
+         .type = OPTION_DURATION,
+         AT(ledger_keep.at_hand_ns),
+         .fallback = "auto",
+         .max = "100y",
+         .words = automatic,
+         .help = "not compressed for so long; auto: what a named retention asks for"},
+	{.section = "ledger",
+         .name = "keep_size",
+         .type = OPTION_SIZE,
+         AT(ledger_keep.keep_bytes),
+         .fallback = "unlimited",
+         .min = "1MiB",
+         .words = unlimited,
+         .help = "past this size the oldest records that a snapshot covers are removed, whatever "
+                 "their age"},
 
 	{.section = "incidents",
          .name = "window",
@@ -710,6 +830,8 @@ void config_check_daemon(struct option_reader *r, const struct yaml_node *root,
 	check_listener_names(r, root, &c->config);
 	check_redis(r, root, &c->config.redis);
 	check_api(r, root, &c->config.api);
+	check_keeping(r, root, "evidence", &c->config.evidence_keep);
+	check_keeping(r, root, "ledger", &c->config.ledger_keep);
 	if (c->config.listener_count == 0)
 		option_warning(r, option_at(root, NULL, "listeners"),
 		               "no listener is configured: nothing will come in");

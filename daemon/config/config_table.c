@@ -175,6 +175,33 @@ static bool in_bounds(const struct option *o, uint64_t value)
 	return !o->max || parse_number(o->type, str_of(o->max), &bound) < 0 || value <= bound;
 }
 
+static void append_words(struct buf *out, const struct option_word *words)
+{
+	for (const struct option_word *w = words; w->word; w++)
+		buf_printf(out, "%s%s", w == words ? "" : w[1].word ? ", " : " or ", w->word);
+}
+
+static void not_a_number(struct option_reader *r, const struct option *o,
+                         const struct yaml_node *node)
+{
+	const char *known[CANDIDATES_MAX];
+	size_t count = 0;
+	char hint[HINT_MAX];
+	struct buf wanted;
+
+	buf_init(&wanted, 0);
+	buf_add(&wanted, str_of(types[o->type].name));
+	for (const struct option_word *w = o->words; w && w->word && count < CANDIDATES_MAX; w++)
+		known[count++] = w->word;
+	if (count) {
+		buf_add(&wanted, STR(", "));
+		append_words(&wanted, o->words);
+	}
+	option_error(r, node, "`%s` must be %s, not \"%.60s\"%s", o->name, buf_cstr(&wanted),
+	             node->text.p, option_hint(node->text.p, known, count, hint, sizeof(hint)));
+	buf_release(&wanted);
+}
+
 static bool read_number(struct option_reader *r, const struct option *o,
                         const struct yaml_node *node, char *target)
 {
@@ -191,8 +218,7 @@ static bool read_number(struct option_reader *r, const struct option *o,
 	if (!word)
 		e = parse_number(o->type, node->text, &value);
 	if (e == -EINVAL) {
-		option_error(r, node, "`%s` must be %s, not \"%.60s\"", o->name,
-		             types[o->type].name, node->text.p);
+		not_a_number(r, o, node);
 		return false;
 	}
 	if (e < 0 || (!word && !in_bounds(o, value))) {
@@ -206,12 +232,6 @@ static bool read_number(struct option_reader *r, const struct option *o,
 	else
 		*(uint64_t *)(target + o->offset) = value;
 	return true;
-}
-
-static void append_words(struct buf *out, const struct option_word *words)
-{
-	for (const struct option_word *w = words; w->word; w++)
-		buf_printf(out, "%s%s", w == words ? "" : w[1].word ? ", " : " or ", w->word);
 }
 
 static bool read_choice(struct option_reader *r, const struct option *o,
@@ -509,7 +529,8 @@ void options_release(const struct option_set *set, void *target)
 static void describe_bounds(const struct option *o, struct buf *out)
 {
 	if (o->words) {
-		buf_add(out, str_of(o->type == OPTION_CHOICE ? "" : "number or "));
+		if (o->type != OPTION_CHOICE)
+			buf_printf(out, "%s, ", types[o->type].short_name);
 		append_words(out, o->words);
 	} else {
 		buf_add(out, str_of(types[o->type].short_name));

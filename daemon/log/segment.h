@@ -28,8 +28,14 @@
  * last record before it (a seal uses up no sequence). The last record of a segment that is not the newest is a seal.
  *
  * Across segments: a header repeats the chain value that the segment before ends with, and the sequence goes on. Only
- * evidence may leave sequences out, and only at the start of a segment; only of evidence may the oldest segments be
- * gone.
+ * evidence may leave sequences out, and only at the start of a segment. The oldest segments may be gone: of evidence
+ * without more; of a ledger only up to what the file "begins" beside the segments tells, one line of text:
+ *
+ *   ISODLOG1 begins SEQUENCE CHAIN\n
+ *
+ * SEQUENCE in decimal: the first segment that is kept; CHAIN: the 64 hexadecimal digits of the chain value that its
+ * header must have. It is written before anything is removed, so segments before it may still be there. It tells
+ * retention from loss; that the removed part was the true one is what an anchor for SEQUENCE - 1 proves.
  *
  * A finished segment may be compressed: then NAME.log.zst stands in the place of NAME.log. It is exactly one zstd
  * frame (RFC 8878) that tells its content's size, has a checksum of it, asks for a window of at most 8 MiB, and has the
@@ -110,7 +116,8 @@ int segment_sync(struct segment_log *l);
 /* ---- reading: any number of readers, also of a log that is being written ---- */
 struct segment_reader;
 
-/* Begins at the first record with sequence >= `from`. 0 and *ret, or -errno; `error` says what and where. */
+/* Begins at the first record with sequence >= `from`; a ledger that begins behind `from` is an error of the first
+ * segment_read, unless `from` is 0. 0 and *ret, or -errno; `error` says what and where. */
 int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from,
                         struct segment_reader **ret, char *error, size_t error_size);
 void segment_reader_close(struct segment_reader *r);
@@ -162,5 +169,10 @@ int segment_stored(const char *dir, uint64_t *ret);
  * leaves what was there. */
 int segment_pack(const char *dir, enum segment_kind kind, struct segment_info *info, int level,
                  const atomic_bool *stop, char *error, size_t error_size);
+
+/* Removes finished segment `info`, the log's oldest, as segment_oldest() gave it. 0 or -errno with `error`. What may be
+ * removed is for the caller to know (log/keeper.h). */
+int segment_remove(const char *dir, enum segment_kind kind, const struct segment_info *info,
+                   char *error, size_t error_size);
 
 #endif

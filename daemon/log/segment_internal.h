@@ -67,6 +67,12 @@ void segment_packed_name(uint64_t first, char out[static SEGMENT_NAME_BYTES]);
  * 0 or -errno. */
 int segment_list(int dir_fd, uint64_t **ret, size_t *ret_count);
 
+/* The file that tells where a ledger begins after its oldest segments were removed. */
+#define BEGINS_FILE  "begins"
+#define BEGINS_BYTES 128 /* more than it ever has */
+/* 1 with the sequence and the chain value before it, 0 when there is no such file, -EBADMSG, -errno. */
+int segment_begins(int dir_fd, uint64_t *ret_first, uint8_t ret_chain[static SHA256_BYTES]);
+
 /* Fills `error` (cut to fit) and returns `r`. */
 int segment_error(char *error, size_t error_size, int r, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));

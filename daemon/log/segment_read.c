@@ -11,6 +11,9 @@
 #include "base/mem.h"
 #include "log/segment_internal.h"
 
+#define REMOVED_MAX                                                                                \
+	100 /* oldest segments that vanish between listing and opening, one after the other */
+
 struct segment_reader {
 	char *dir;
 	int dir_fd;
@@ -26,17 +29,39 @@ struct segment_reader {
 	char why[512];     /* … in words */
 };
 
-/* The log's very first segment: is anything missing before it? */
-static const char *check_beginning(const struct scan *s)
+/* A ledger's oldest segment is not its first: was what is missing removed on purpose? NULL or what is wrong. */
+static const char *check_removed(const struct segment_reader *r, const struct scan *s)
+{
+	const struct segment_header *h = &s->header;
+	uint8_t chain[SHA256_BYTES];
+	uint64_t begins = 0;
+
+	int known = segment_begins(r->dir_fd, &begins, chain);
+	if (known < 0)
+		return "the ledger's beginning is missing, and `" BEGINS_FILE "` cannot be read";
+	if (known == 0 || h->first > begins)
+		return "the ledger's beginning is missing";
+	if (h->first == begins && memcmp(h->chain, chain, SHA256_BYTES) != 0)
+		return "it does not follow what was removed before it";
+	return NULL;
+}
+
+/* The oldest segment there is: is anything missing before it? */
+static const char *check_beginning(const struct segment_reader *r, const struct scan *s)
 {
 	static const uint8_t zeros[SHA256_BYTES];
 	const struct segment_header *h = &s->header;
 
-	if (h->kind == SEGMENT_LEDGER && h->first != 1)
-		return "the ledger's beginning is missing";
-	if (h->first == 1 && memcmp(h->chain, zeros, SHA256_BYTES) != 0)
-		return "the log's first segment follows a chain value";
-	return NULL;
+	if (h->first == 1)
+		return memcmp(h->chain, zeros, SHA256_BYTES) != 0
+		               ? "the log's first segment follows a chain value"
+		               : NULL;
+	if (h->kind == SEGMENT_EVIDENCE)
+		return NULL;
+	const char *wrong = check_removed(r, s);
+	if (!wrong && r->from && r->from < h->first)
+		wrong = "what is asked for stood before it and was removed";
+	return wrong;
 }
 
 static int seam_error(const struct scan *next, const char *wrong, char *error, size_t error_size)
@@ -75,7 +100,7 @@ static int open_at(struct segment_reader *r, char *error, size_t error_size)
 	r->open = true;
 	r->count++;
 	r->packed += r->scan.unpacker != NULL;
-	const char *wrong = at == 0 ? check_beginning(&r->scan) : NULL;
+	const char *wrong = at == 0 ? check_beginning(r, &r->scan) : NULL;
 	return wrong ? seam_error(&r->scan, wrong, error, error_size) : 1;
 }
 
@@ -145,6 +170,8 @@ static int read_next(struct segment_reader *r, struct record *ret, char *error, 
 
 	for (;;) {
 		int e = r->open ? 1 : open_at(r, error, error_size);
+		for (int i = 0; e == -ENOENT && i < REMOVED_MAX; i++)
+			e = open_at(r, error, error_size);
 		if (e > 0)
 			e = scan_next(&r->scan, ret, error, error_size);
 		if (e != 0 || !r->open)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/clock.h"
 #include "base/path.h"
 #include "config/config_parts.h"
 
@@ -202,8 +203,8 @@ Test(config, unknown_keys_get_the_nearest_known_one)
 Test(config, wrong_types_and_values_out_of_range)
 {
 	expect_error("workers: [1]\n", 1, 10, "`workers` must be a number, not a list");
-	expect_error("workers: many\n", 1, 10, "must be a number, not \"many\"");
-	expect_error("workers: -1\n", 1, 10, "must be a number, not \"-1\"");
+	expect_error("workers: many\n", 1, 10, "must be a number, auto, not \"many\"");
+	expect_error("workers: -1\n", 1, 10, "must be a number, auto, not \"-1\"");
 	expect_error("workers:\n", 1, 1, "`workers` has no value");
 	expect_error("workers: 0\n", 1, 10, "out of range: 0 is not between 1 and 256");
 	expect_error("workers: 99999999999999999999999\n", 1, 10, "out of range");
@@ -571,4 +572,39 @@ Test(config, the_description_has_a_line_for_every_option)
 	cr_assert_geq(str_search(buf_str(&out), STR("  api.roles[].role (")), 0);
 	cr_assert_geq(str_search(buf_str(&out), STR("  routes[].backoff_max (")), 0);
 	buf_release(&out);
+}
+
+Test(config, retention_by_name_and_by_time)
+{
+	uint64_t keep, at_hand;
+
+	load_good("evidence: {retention: pci-dss}\nledger: {retention: 30d, compress: off, "
+	          "keep_size: 2GiB}\n");
+	config_retention(&config->evidence_keep, &keep, &at_hand);
+	cr_assert_eq(keep, 366 * NS_PER_DAY);
+	cr_assert_eq(at_hand, 92 * NS_PER_DAY);
+	cr_assert_eq(config->evidence_keep.compress, 3);
+	cr_assert_eq(config->evidence_keep.keep_bytes, 0);
+	config_retention(&config->ledger_keep, &keep, &at_hand);
+	cr_assert_eq(keep, 30 * NS_PER_DAY);
+	cr_assert_eq(at_hand, 0);
+	cr_assert_eq(config->ledger_keep.compress, 0);
+	cr_assert_eq(config->ledger_keep.keep_bytes, UINT64_C(2) << 30);
+	config_free(config);
+	config = NULL;
+	load_good("evidence: {at_hand: 7d}\nledger: {retention: nerc-cip}\n");
+	config_retention(&config->evidence_keep, &keep, &at_hand);
+	cr_assert_eq(keep, 0, "for ever");
+	cr_assert_eq(at_hand, 7 * NS_PER_DAY);
+	config_retention(&config->ledger_keep, &keep, &at_hand);
+	cr_assert_eq(keep, 90 * NS_PER_DAY);
+	cr_assert_eq(at_hand, 0);
+	config_free(config);
+	config = NULL;
+	expect_error("evidence:\n  retention: pci-ds\n", 2, 14, "did you mean `pci-dss`?");
+	expect_error("evidence:\n  retention: soon\n", 2, 14, "`retention` must be a duration");
+	expect_error("evidence:\n  retention: 30s\n", 2, 14, "out of range");
+	expect_error("evidence:\n  retention: 7d\n  at_hand: 8d\n", 3, 12,
+	             "longer than `retention`");
+	expect_error("ledger:\n  compress: 20\n", 2, 13, "out of range");
 }

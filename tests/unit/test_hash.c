@@ -114,3 +114,22 @@ Test(hash, hex_of_nothing_and_of_every_byte)
 	cr_assert_str_eq(hex_encode(NULL, 0, out), "");
 	cr_assert_str_eq(hex_encode((const uint8_t[]){0x00, 0x0f, 0xa0, 0xff}, 4, out), "000fa0ff");
 }
+
+Test(hash, hexadecimal_both_ways)
+{
+	uint8_t bytes[256], back[256];
+	char text[HEX_BYTES(256)];
+
+	for (unsigned i = 0; i < 256; i++)
+		bytes[i] = (uint8_t)i;
+	hex_encode(bytes, sizeof(bytes), text);
+	cr_assert_eq(hex_decode(str_of(text), back, sizeof(back)), 0);
+	cr_assert_arr_eq(back, bytes, sizeof(bytes));
+	cr_assert_eq(hex_decode(STR("aAfF09"), back, 3), 0);
+	cr_assert(back[0] == 0xaa && back[1] == 0xff && back[2] == 0x09);
+	cr_assert_lt(hex_decode(STR("aaf"), back, 1), 0);
+	cr_assert_lt(hex_decode(STR("a"), back, 1), 0);
+	cr_assert_lt(hex_decode(STR("ag"), back, 1), 0);
+	cr_assert_lt(hex_decode(STR("a@"), back, 1), 0);
+	cr_assert_eq(hex_decode(STR(""), back, 0), 0);
+}

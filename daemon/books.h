@@ -1,0 +1,33 @@
+/* Evidence and ledger while the daemon runs: finished segments are compressed and removed in time (log/keeper.h). What
+ * happens to them is logged, told as an event of isod's own and counted. One thread, that of the loop; the work itself
+ * is done in the keeper's. */
+#ifndef ISOD_BOOKS_H
+#define ISOD_BOOKS_H
+
+#include <stdint.h>
+
+#include "config/config.h"
+
+struct books;
+struct event_base;
+struct state;
+
+struct books_options {
+	const struct config *config;
+	struct event_base *base;
+	const struct state *state; /* read in the loop's thread */
+	/* The sequence up to which a durable snapshot covers the ledger; NULL: there is none, the ledger is kept. */
+	uint64_t (*snapshot)(void *arg);
+	/* An event of isod's own; `pairs` is name, value, name, value …, NULL. */
+	void (*event)(void *arg, const char *event, const char *const *pairs);
+	void *arg;
+};
+
+/* 0 and *ret, or -errno. */
+int books_open(const struct books_options *o, struct books **ret);
+/* Ends the thread; what it was doing is given up and done another time. NULL is allowed. */
+void books_close(struct books *b);
+void books_counters(const struct books *b,
+                    void (*count)(void *arg, const char *name, uint64_t value), void *arg);
+
+#endif
