@@ -207,7 +207,7 @@ static bool is_tag(struct str s)
 	if (dot <= 0 || (size_t)dot + 1 == s.n)
 		return false;
 	for (size_t i = 0; i < s.n; i++)
-		if (!isalnum((unsigned char)s.p[i]) && !strchr("._-", s.p[i]))
+		if (!isalnum((unsigned char)s.p[i]) && (!s.p[i] || !strchr("._-", s.p[i])))
 			return false;
 	return true;
 }

@@ -239,7 +239,7 @@ int time_part_of(struct str text, enum time_part part, int64_t *ret)
 	}
 	int hour = digits_at(text, 11, 2), minute = digits_at(text, 14, 2);
 	if (part == TIME_NONE || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
-	    !strchr("Tt ", text.p[10]) || text.p[13] != ':')
+	    !(text.p[10] == 'T' || text.p[10] == 't' || text.p[10] == ' ') || text.p[13] != ':')
 		return -EINVAL;
 	*ret = part == TIME_HOUR ? hour : minute;
 	return 0;

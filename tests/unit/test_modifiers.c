@@ -202,6 +202,7 @@ Test(modifiers, dates)
 		{SEL("t|week: 1"), "{\"t\":\"2024-12-30\"}", true},
 		{SEL("t|week: 52"), "{\"t\":\"2023-01-01\"}", true},
 		{SEL("t|hour: 3"), "{\"t\":\"2026-01-02\"}", false},
+		{SEL("t|hour: 3"), "{\"t\":\"2026-01-02\\u000003:05:00Z\"}", false},
 		{SEL("t|hour: 3"), "{\"t\":\"yesterday\"}", false},
 		{SEL("t|month: 1"), "{\"t\":\"2026-13-02\"}", false},
 		{SEL("t|hour: 3"), "{\"t\":\"\"}", false},
