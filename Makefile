@@ -141,7 +141,7 @@ FUZZ_RUNS     ?=
 FUZZ_SANITIZE ?= address,undefined
 FUZZ_BUILD    := build/fuzz/$(subst $(comma),-,$(FUZZ_SANITIZE))
 FUZZ_FLAGS    := CC=clang CXX=clang++ SANITIZE=$(FUZZ_SANITIZE),fuzzer-no-link BUILD=$(FUZZ_BUILD) \
-	'OPT=-O2 -g -fno-sanitize-coverage=trace-cmp'
+	'OPT=-O2 -g -fno-sanitize-coverage=trace-cmp,indirect-calls,stack-depth'
 fuzz_run       = mkdir -p build/fuzz/corpus/$(1) && UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	$(FUZZ_BUILD)/fuzz_$(1) -artifact_prefix=build/fuzz/$(1)- -entropic=0 -print_final_stats=1 \
 	$(patsubst %,-dict=%,$(wildcard tests/fuzz/$(1).dict)) $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),$(2)) \

@@ -251,7 +251,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct ruleset *set = NULL;
 	struct diags diags;
 
-	if (ftruncate(in->file, 0) < 0 || pwrite(in->file, data, size, 0) != (ssize_t)size)
+	if (pwrite(in->file, data, size, 0) != (ssize_t)size ||
+	    ftruncate(in->file, (off_t)size) < 0)
 		abort();
 	diags_init(&diags);
 	if (ruleset_load_with(paths, 1, &options, &diags, &set) < 0)
