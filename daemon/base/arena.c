@@ -33,7 +33,8 @@ void arena_release(struct arena *a)
 
 void arena_reset(struct arena *a)
 {
-	for (struct arena_block *b = a->first; b; b = b->next)
+	/* Nothing is used behind the current block; one huge event must not make all later ones walk its blocks. */
+	for (struct arena_block *b = a->first; b; b = b == a->current ? NULL : b->next)
 		b->used = 0;
 	a->current = a->first;
 }

@@ -7,20 +7,20 @@
 
 #define DISTANCE_MAX 64 /* option and key names are far shorter; bounds the quadratic table */
 
-static unsigned char lower(char c)
+/* strncasecmp() would stop at a NUL. */
+bool bytes_ieq(const char *p, const char *q, size_t n)
 {
-	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-}
+	uint64_t x, y;
+	size_t i = 0;
 
-bool str_ieq(struct str a, struct str b)
-{
-	if (a.n != b.n)
-		return false;
-	/* strncasecmp() would stop at a NUL. */
-	for (size_t i = 0; i < a.n; i++)
-		if (lower(a.p[i]) != lower(b.p[i]))
+	for (; i + 8 <= n; i += 8) {
+		memcpy(&x, p + i, 8);
+		memcpy(&y, q + i, 8);
+		if (bytes_lower(x) != bytes_lower(y))
 			return false;
-	return true;
+	}
+	return i == n || bytes_lower(str_word(str_make(p + i, n - i))) ==
+	                         bytes_lower(str_word(str_make(q + i, n - i)));
 }
 
 struct str str_trim(struct str s)
@@ -38,11 +38,47 @@ ptrdiff_t str_find(struct str s, char c)
 	return at ? at - s.p : -1;
 }
 
+/* Sixteen bytes at once, on whatever vectors the processor has. */
+#define CHUNK 16
+typedef signed char chunk __attribute__((vector_size(CHUNK)));
+
+/* Longer needles are left to memmem, whose time is linear: the time here is length times needle at worst. */
+#define SHORT_NEEDLE_MAX 64
+
+/* Looks for the needle's first and last byte at their distance, and compares where both are. Needles have 2 bytes at
+ * least. */
+static ptrdiff_t search_short(struct str s, struct str needle)
+{
+	size_t last = needle.n - 1, i = 0;
+	chunk a, b;
+
+	for (; i + last + CHUNK <= s.n; i += CHUNK) {
+		uint64_t hits[2];
+		memcpy(&a, s.p + i, CHUNK);
+		memcpy(&b, s.p + i + last, CHUNK);
+		a = (chunk)((a == (signed char)needle.p[0]) & (b == (signed char)needle.p[last]));
+		memcpy(hits, &a, sizeof(hits));
+		if (!(hits[0] | hits[1]))
+			continue;
+		for (size_t j = i; j < i + CHUNK; j++)
+			if (s.p[j] == needle.p[0] && bytes_equal(s.p + j, needle.p, needle.n))
+				return (ptrdiff_t)j;
+	}
+	const char *at = memmem(s.p + i, s.n - i, needle.p, needle.n);
+	return at ? at - s.p : -1;
+}
+
 ptrdiff_t str_search(struct str s, struct str needle)
 {
 	if (needle.n == 0)
 		return 0;
-	const char *at = s.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
+	if (s.n < needle.n)
+		return -1;
+	if (needle.n == 1)
+		return str_find(s, needle.p[0]);
+	if (needle.n <= SHORT_NEEDLE_MAX)
+		return search_short(s, needle);
+	const char *at = memmem(s.p, s.n, needle.p, needle.n);
 	return at ? at - s.p : -1;
 }
 

@@ -87,8 +87,41 @@ static inline struct str str_head(struct str s, size_t n)
 	return (struct str){s.p, n < s.n ? n : s.n};
 }
 
+/* Eight bytes at once: letters A-Z become a-z, all others stay. */
+static inline uint64_t bytes_lower(uint64_t w)
+{
+	const uint64_t ones = 0x0101010101010101, seven = w & 0x7f * ones;
+	uint64_t from_a = seven + (0x80 - 'A') * ones, past_z = seven + (0x7f - 'Z') * ones;
+
+	return w | (~w & (from_a ^ past_z) & 0x80 * ones) >> 2;
+}
+
+/* Text of less than 8 bytes as a word, the first byte lowest, the rest 0. */
+static inline uint64_t str_word(struct str s)
+{
+	uint64_t w = 0;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint32_t low = 0, high = 0;
+
+	if (s.n >= 4) { /* they may overlap */
+		memcpy(&low, s.p, 4);
+		memcpy(&high, s.p + s.n - 4, 4);
+		return low | (uint64_t)high << 8 * (s.n - 4);
+	}
+#endif
+	for (size_t i = 0; i < s.n; i++)
+		w |= (uint64_t)(unsigned char)s.p[i] << 8 * i;
+	return w;
+}
+
+bool bytes_ieq(const char *p, const char *q, size_t n);
+
 /* ASCII only: letters A-Z and a-z compare equal. */
-bool str_ieq(struct str a, struct str b);
+static inline bool str_ieq(struct str a, struct str b)
+{
+	return a.n == b.n && bytes_ieq(a.p, b.p, a.n);
+}
 /* Without ASCII white space at both ends. */
 struct str str_trim(struct str s);
 /* Index of the first `c`, or -1. */

@@ -53,6 +53,32 @@ Test(str, find_and_search)
 	cr_assert_eq(str_search(STR("ab"), STR("abc")), -1);
 }
 
+/* Against what reads like the definition, on short texts of few letters: near misses and repeats are frequent. */
+Test(str, search_and_equality_agree_with_the_plain_way)
+{
+	char text[96], needle[80];
+	uint64_t state = 1;
+
+	for (int round = 0; round < 200000; round++) {
+		state = state * 6364136223846793005u + 1442695040888963407u;
+		struct str s = {text, state >> 33 & 63}, find = {needle, state >> 40 & 7};
+		if (state >> 60 == 0)
+			find.n += 64;
+		for (size_t i = 0; i < s.n; i++)
+			text[i] = "aAb@"[(state >> i % 50) & 3];
+		for (size_t i = 0; i < find.n; i++)
+			needle[i] = "aAb@"[(state >> (i + 7) % 50) & 3];
+		ptrdiff_t at = -1;
+		for (size_t i = 0; at < 0 && i + find.n <= s.n; i++)
+			if (memcmp(s.p + i, find.p, find.n) == 0)
+				at = (ptrdiff_t)i;
+		cr_assert_eq(str_search(s, find), at, "%.*s in %.*s", STR_FMT(find), STR_FMT(s));
+		struct str head = str_head(s, find.n);
+		cr_assert_eq(str_ieq(head, find),
+		             head.n == find.n && strncasecmp(head.p, find.p, find.n) == 0);
+	}
+}
+
 Test(str, split_gives_every_part_and_then_none)
 {
 	struct str rest = STR("a,,b,");
