@@ -44,7 +44,7 @@ void event_reset(struct event *e)
 }
 
 /* Eight bytes a step, multiplied and folded: names are short and are hashed once per field and event. */
-uint32_t event_name_hash(struct str name)
+static inline uint32_t name_hash(struct str name)
 {
 	uint64_t h = 0x9e3779b97f4a7c15 ^ name.n, word;
 	size_t i = 0;
@@ -54,11 +54,13 @@ uint32_t event_name_hash(struct str name)
 		h = (h ^ word) * 0xff51afd7ed558ccd;
 		h ^= h >> 32;
 	}
-	word = 0;
-	for (unsigned shift = 0; i < name.n; i++, shift += 8)
-		word |= (uint64_t)(unsigned char)name.p[i] << shift;
-	h = (h ^ word) * 0xc4ceb9fe1a85ec53;
+	h = (h ^ str_word(str_skip(name, i))) * 0xc4ceb9fe1a85ec53;
 	return (uint32_t)(h >> 32);
+}
+
+uint32_t event_name_hash(struct str name)
+{
+	return name_hash(name);
 }
 
 static void chain(struct event *e, size_t place)
@@ -86,7 +88,7 @@ static bool put(struct event *e, struct str name, struct str value, enum value_t
 	e->fields[e->count] = (struct field){
 		.name = name,
 		.value = value,
-		.hash = event_name_hash(name),
+		.hash = name_hash(name),
 		.type = (uint8_t)type,
 		.derived = derived,
 	};
@@ -107,7 +109,7 @@ bool event_put_derived(struct event *e, struct str name, struct str value, enum 
 void event_rename(struct event *e, size_t at, struct str name)
 {
 	e->fields[at].name = name;
-	e->fields[at].hash = event_name_hash(name);
+	e->fields[at].hash = name_hash(name);
 }
 
 static void reindex(struct event *e, size_t count)

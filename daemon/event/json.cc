@@ -10,6 +10,10 @@
 #include <new>
 #include <utility>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define SIMDJSON_EXCEPTIONS 0
 #include <simdjson.h>
 
@@ -33,55 +37,69 @@ struct str text(std::string_view v)
 	return str{v.data(), v.size()};
 }
 
-/* Sixteen bytes at once, on whatever vectors the processor has. */
+/* Sixteen bytes at once, on whatever vectors the processor has. What is read here lies in the padded copy: whole chunks
+ * may be read at the end of a text, and what does not belong to it is masked away, so that no loop over single bytes
+ * is left, whose number of turns no processor can foresee. */
 constexpr size_t CHUNK = 16;
-static_assert(CHUNK <= SIMDJSON_PADDING, "a chunk may be read at the end of a document");
+constexpr size_t BLOCK = 2 * CHUNK;
+static_assert(BLOCK <= SIMDJSON_PADDING, "a block may be read at the end of a document");
 
 typedef signed char chunk __attribute__((vector_size(CHUNK)));
 typedef uint64_t words __attribute__((vector_size(CHUNK)));
 
-/* The first byte in memory of a word that is not 0. */
-inline size_t first_byte(uint64_t word)
+/* One bit for each byte of eight: 0xff sets it, 0 does not. */
+inline uint32_t gather_bits(uint64_t word)
 {
-	return static_cast<size_t>(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	                                   ? __builtin_ctzll(word)
-	                                   : __builtin_clzll(word)) /
-	       8;
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+	word = __builtin_bswap64(word);
+#endif
+	return static_cast<uint32_t>((word & 0x0101010101010101) * 0x0102040810204080 >> 56);
 }
 
-/* Where in the CHUNK bytes at `p` the first `c` stands; CHUNK: nowhere. */
-inline size_t find_in_chunk(const char *p, char c)
+/* Which of the CHUNK bytes at `p` are `c`: a bit each. */
+inline uint32_t find_in_chunk(const char *p, char c)
 {
 	chunk v;
 
 	memcpy(&v, p, CHUNK);
-	words hits = reinterpret_cast<words>(v == static_cast<signed char>(c));
-	if (hits[0])
-		return first_byte(hits[0]);
-	return hits[1] ? 8 + first_byte(hits[1]) : CHUNK;
+	v = (chunk)(v == static_cast<signed char>(c));
+#ifdef __SSE2__
+	return static_cast<uint32_t>(_mm_movemask_epi8(reinterpret_cast<__m128i>(v)));
+#else
+	words hits = reinterpret_cast<words>(v);
+	return gather_bits(hits[0]) | gather_bits(hits[1]) << 8;
+#endif
 }
 
-/* A copy in whole chunks: both have CHUNK bytes more than they use. */
-inline void copy_chunks(struct str in, char *out)
+/* The same of the BLOCK bytes at `p`. */
+inline uint32_t find_in_block(const char *p, char c)
 {
-	for (size_t i = 0; i < in.n; i += CHUNK)
-		memcpy(out + i, in.p + i, CHUNK);
+	return find_in_chunk(p, c) | find_in_chunk(p + CHUNK, c) << CHUNK;
 }
 
-/* Is there a backslash? Most texts are so short that calling memchr costs more than looking. */
+/* The bits of the first n bytes of a block. */
+inline uint32_t first_bits(size_t n)
+{
+	return n >= BLOCK ? UINT32_MAX : (static_cast<uint32_t>(1) << n) - 1;
+}
+
+/* A copy in whole blocks: both have BLOCK bytes more than they use. */
+inline void copy_blocks(struct str in, char *out)
+{
+	memcpy(out, in.p, BLOCK);
+	for (size_t i = BLOCK; i < in.n; i += BLOCK)
+		memcpy(out + i, in.p + i, BLOCK);
+}
+
+/* Is there a backslash? */
 inline bool has_escape(struct str s)
 {
 	size_t i = 0;
 
-	if (s.n > 8 * CHUNK)
-		return str_find(s, '\\') >= 0;
-	for (; i + CHUNK <= s.n; i += CHUNK)
-		if (find_in_chunk(s.p + i, '\\') < CHUNK)
+	for (; i + BLOCK < s.n; i += BLOCK)
+		if (find_in_block(s.p + i, '\\'))
 			return true;
-	for (; i < s.n; i++)
-		if (s.p[i] == '\\')
-			return true;
-	return false;
+	return find_in_block(s.p + i, '\\') & first_bits(s.n - i);
 }
 
 bool is_blank(char c)
@@ -149,93 +167,106 @@ struct flattener {
 	struct event *e;
 	struct str source;  /* the frame's own bytes */
 	const char *padded; /* the same bytes in simdjson's buffer */
-	char *name;         /* the dotted path so far, NAME_MAX_BYTES and a chunk */
+	char *name;         /* the dotted path so far, NAME_MAX_BYTES and a block */
 	size_t name_n;
+	const char *
+		plain; /* the path is a single name that still stands only here; NULL: it is in `name` */
 	struct str kept; /* the path as the event keeps it, once it is needed; p == NULL before */
 	bool coded;      /* there was a \u escape */
 
-	bool object(ondemand::object members, unsigned depth);
-	bool array(ondemand::array items, unsigned depth);
-	bool value(ondemand::value v, unsigned depth);
+	bool object(ondemand::object &members, unsigned depth);
+	bool array(ondemand::array &items, unsigned depth);
+	bool value(ondemand::value &v, unsigned depth);
 
       private:
 	struct str in_frame(struct str token) const
 	{
 		return text(source.p + (token.p - padded), token.n);
 	}
+	bool unicode(struct str *in, char *out, size_t *ret_n);
 	bool unescape(struct str in, char *out, size_t *ret_n);
-	bool enter(ondemand::field &member, size_t *ret_name_n);
-	bool key_text(struct str raw);
+	bool enter(const ondemand::field &member, size_t *ret_name_n);
+	bool key_text(struct str raw, bool escaped);
+	void settle();
 	bool string(struct str token);
 	bool scalar(struct str token);
-	bool deep(ondemand::value v, bool is_object);
+	bool deep(ondemand::value &v, bool is_object);
 	void put(struct str v, enum value_type type);
 	struct str path();
 	void named_data(size_t from);
 };
 
-/* Copies up to the first backslash; returns how many bytes that were. Log texts have one every few words: whole chunks
- * are copied and looked at at once, and what was copied too much is written over. */
-size_t copy_plain(struct str in, char *out)
+/* \uXXXX, or two of them for one character: what stands at `in` is read and `in` moved behind it. */
+bool flattener::unicode(struct str *in, char *out, size_t *ret_n)
 {
-	size_t i = 0;
+	int32_t unit = hex_unit(str_skip(*in, 2));
 
-	for (; i + CHUNK <= in.n; i += CHUNK) {
-		size_t at = find_in_chunk(in.p + i, '\\');
-		memcpy(out + i, in.p + i, CHUNK);
-		if (at < CHUNK)
-			return i + at;
+	if (unit < 0)
+		return false;
+	coded = true;
+	*in = str_skip(*in, 6);
+	uint32_t code = static_cast<uint32_t>(unit);
+	if (unit >= 0xd800 && unit <= 0xdfff) {
+		int32_t low = unit <= 0xdbff && in->n >= 6 && in->p[0] == '\\' && in->p[1] == 'u'
+		                      ? hex_unit(str_skip(*in, 2))
+		                      : -1;
+		if (low >= 0xdc00 && low <= 0xdfff) {
+			code = 0x10000 + ((code - 0xd800) << 10) +
+			       static_cast<uint32_t>(low - 0xdc00);
+			*in = str_skip(*in, 6);
+		} else {
+			code = 0xfffd;
+			e->flags |= EVENT_BAD_UTF8;
+		}
 	}
-	for (; i < in.n && in.p[i] != '\\'; i++)
-		out[i] = in.p[i];
-	return i;
+	*ret_n = encode(code, out);
+	return true;
 }
 
-/* `out` holds in.n bytes: no escape is shorter than what it stands for. False for an escape that JSON does
- * not know. */
+/* `out` holds in.n bytes and a block: no escape is shorter than what it stands for. False for an escape that JSON does
+ * not know.
+ *
+ * Log texts have an escape every few words, paths one a word. So all backslashes of a block are found at once; what
+ * stands before each is copied in whole blocks, and what was copied too much is written over by what follows. */
 bool flattener::unescape(struct str in, char *out, size_t *ret_n)
 {
-	size_t n = 0;
+	char *to = out;
 
 	while (in.n) {
-		size_t run = copy_plain(in, out + n);
-		n += run;
-		in = str_skip(in, run);
-		if (in.n == 0)
-			break;
-		if (in.n < 2)
-			return false;
-		if (in.p[1] != 'u') {
-			char c = simple_escapes.of[static_cast<unsigned char>(in.p[1])];
+		uint32_t marks = find_in_block(in.p, '\\') & first_bits(in.n);
+		const char *from = in.p, *block = in.p;
+		while (marks) {
+			const char *at = block + __builtin_ctz(marks);
+			size_t left = static_cast<size_t>(in.p + in.n - at);
+			memcpy(to, from, BLOCK);
+			to += at - from;
+			char c =
+				left < 2 ? 0 : simple_escapes.of[static_cast<unsigned char>(at[1])];
+			from = at;
 			if (!c)
+				break;
+			*to++ = c;
+			from += 2;
+			/* The escaped one may be a backslash. */
+			marks &= static_cast<uint32_t>(~(static_cast<uint64_t>(3) << (at - block)));
+		}
+		if (marks) {
+			size_t n;
+			in = str_skip(in, static_cast<size_t>(from - in.p));
+			if (in.n < 2 || in.p[1] != 'u' || !unicode(&in, to, &n))
 				return false;
-			out[n++] = c;
-			in = str_skip(in, 2);
+			to += n;
 			continue;
 		}
-		coded = true;
-		int32_t unit = hex_unit(str_skip(in, 2));
-		if (unit < 0)
-			return false;
-		in = str_skip(in, 6);
-		uint32_t code = static_cast<uint32_t>(unit);
-		if (unit >= 0xd800 && unit <= 0xdfff) {
-			int32_t low =
-				unit <= 0xdbff && in.n >= 6 && in.p[0] == '\\' && in.p[1] == 'u'
-					? hex_unit(str_skip(in, 2))
-					: -1;
-			if (low >= 0xdc00 && low <= 0xdfff) {
-				code = 0x10000 + ((code - 0xd800) << 10) +
-				       static_cast<uint32_t>(low - 0xdc00);
-				in = str_skip(in, 6);
-			} else {
-				code = 0xfffd;
-				e->flags |= EVENT_BAD_UTF8;
-			}
+		const char *end = block + (in.n < BLOCK ? in.n : BLOCK);
+		if (from < end) {
+			memcpy(to, from, BLOCK);
+			to += end - from;
+			from = end;
 		}
-		n += encode(code, out + n);
+		in = str_skip(in, static_cast<size_t>(from - in.p));
 	}
-	*ret_n = n;
+	*ret_n = static_cast<size_t>(to - out);
 	return true;
 }
 
@@ -258,13 +289,13 @@ void flattener::put(struct str v, enum value_type type)
 
 bool flattener::string(struct str token)
 {
-	struct str s = in_frame(text(token.p + 1, token.n - 2));
+	struct str s = text(token.p + 1, token.n - 2);
 
 	if (!has_escape(s)) {
-		put(s, VALUE_STRING);
+		put(in_frame(s), VALUE_STRING);
 		return true;
 	}
-	char *out = static_cast<char *>(arena_alloc(&e->arena, s.n));
+	char *out = static_cast<char *>(arena_alloc(&e->arena, s.n + BLOCK));
 	if (!out) {
 		e->flags |= EVENT_INCOMPLETE;
 		return true;
@@ -294,7 +325,7 @@ bool flattener::scalar(struct str token)
 }
 
 /* Past the depth limit: the JSON text itself. */
-bool flattener::deep(ondemand::value v, bool is_object)
+bool flattener::deep(ondemand::value &v, bool is_object)
 {
 	std::string_view raw;
 
@@ -312,28 +343,28 @@ bool flattener::deep(ondemand::value v, bool is_object)
 	return true;
 }
 
-bool flattener::value(ondemand::value v, unsigned depth)
+bool flattener::value(ondemand::value &v, unsigned depth)
 {
-	ondemand::json_type type;
+	std::string_view token = v.raw_json_token();
 
-	if (v.type().get(type))
-		return false;
-	if (type == ondemand::json_type::object) {
+	if (token[0] == '{') {
 		ondemand::object members;
+		settle();
 		if (depth >= EVENT_DEPTH_MAX)
 			return deep(v, true);
 		return !v.get_object().get(members) && object(members, depth + 1);
 	}
-	if (type == ondemand::json_type::array) {
+	if (token[0] == '[') {
 		ondemand::array items;
+		settle();
 		if (depth >= EVENT_DEPTH_MAX)
 			return deep(v, false);
 		return !v.get_array().get(items) && array(items, depth + 1);
 	}
-	return scalar(text(v.raw_json_token()));
+	return scalar(text(token));
 }
 
-bool flattener::array(ondemand::array items, unsigned depth)
+bool flattener::array(ondemand::array &items, unsigned depth)
 {
 	for (auto item : items) {
 		ondemand::value v;
@@ -344,62 +375,80 @@ bool flattener::array(ondemand::array items, unsigned depth)
 }
 
 /* Appends a member's name to the path; a name that makes it too long is left out, its values are not. */
-bool flattener::key_text(struct str raw)
+bool flattener::key_text(struct str raw, bool escaped)
 {
 	size_t n = raw.n, at = name_n + (name_n ? 1 : 0);
 
+	plain = nullptr;
+	kept = STR_NONE;
 	if (at + raw.n > NAME_MAX_BYTES) {
 		e->flags |= EVENT_INCOMPLETE;
 		return true;
 	}
 	if (name_n)
 		name[name_n] = '.';
-	if (!has_escape(raw))
-		copy_chunks(raw, name + at);
-	else if (!unescape(raw, name + at, &n))
-		return false;
-	else
-		raw.p = nullptr;
-	/* One level without escapes: the frame itself holds the name. */
-	kept = at == 0 && raw.p ? in_frame(raw) : STR_NONE;
+	if (escaped) {
+		if (!unescape(raw, name + at, &n))
+			return false;
+	} else if (at) {
+		copy_blocks(raw, name + at);
+	} else {
+		/* One level without escapes: the frame itself holds the name. */
+		kept = in_frame(raw);
+		plain = raw.p;
+	}
 	name_n = at + n;
 	return true;
 }
 
-/* The text between a name's quotes, of which `start` is behind the first. Chunks may be read past the document's end:
- * it is padded. */
-struct str name_text(const char *start)
+/* Before something is added to the path. */
+void flattener::settle()
+{
+	if (plain)
+		copy_blocks(text(plain, name_n), name);
+	plain = nullptr;
+}
+
+/* The text between a name's quotes, of which `start` is behind the first. The second is there: simdjson has looked. */
+struct str name_text(const char *start, bool *ret_escaped)
 {
 	const char *end = start;
+	uint32_t quotes = find_in_block(end, '"'), escapes = find_in_block(end, '\\');
 
-	for (;; end += CHUNK) {
-		size_t at = find_in_chunk(end, '"');
-		end += at < CHUNK ? at : 0;
-		if (at < CHUNK)
-			break;
+	while (!quotes && !escapes) {
+		end += BLOCK;
+		quotes = find_in_block(end, '"');
+		escapes = find_in_block(end, '\\');
 	}
-	struct str name = text(start, static_cast<size_t>(end - start));
-	if (!has_escape(name))
-		return name;
-	for (end = start; *end != '"';)
+	/* Below the first quote no backslash stands. */
+	*ret_escaped = escapes & (quotes - 1) & ~quotes;
+	if (!*ret_escaped)
+		return text(start, static_cast<size_t>(end - start + __builtin_ctz(quotes)));
+	while (*end != '"')
 		end += *end == '\\' ? 2 : 1;
 	return text(start, static_cast<size_t>(end - start));
 }
 
-bool flattener::enter(ondemand::field &member, size_t *ret_name_n)
+bool flattener::enter(const ondemand::field &member, size_t *ret_name_n)
 {
+	bool escaped;
+	struct str raw = name_text(member.key().raw(), &escaped);
+
 	*ret_name_n = name_n;
-	return key_text(name_text(member.key().raw()));
+	return key_text(raw, escaped);
 }
 
-bool flattener::object(ondemand::object members, unsigned depth)
+/* simdjson's members are small structs: copied field by field and then read whole they cost more than all else here, so
+ * they are used where they are. */
+bool flattener::object(ondemand::object &members, unsigned depth)
 {
 	size_t from = e->count, outer;
 
 	for (auto item : members) {
-		ondemand::field member;
-		if (std::move(item).get(member) || !enter(member, &outer) ||
-		    !value(member.value(), depth))
+		if (item.error())
+			return false;
+		auto &member = const_cast<ondemand::field &>(item.value_unsafe());
+		if (!enter(member, &outer) || !value(member.value(), depth))
 			return false;
 		name_n = outer;
 		kept = STR_NONE;
@@ -457,7 +506,7 @@ struct json {
 	ondemand::parser parser;
 	char *padded = nullptr;
 	size_t capacity = 0;
-	char name[NAME_MAX_BYTES + CHUNK];
+	char name[NAME_MAX_BYTES + BLOCK];
 
 	~json()
 	{
@@ -510,7 +559,7 @@ static bool worth_a_try(struct str s)
 static bool flatten(struct json *j, struct event *e, struct str text)
 {
 	ondemand::document doc;
-	flattener f = {e, text, j->padded, j->name, 0, STR_NONE, false};
+	flattener f = {e, text, j->padded, j->name, 0, nullptr, STR_NONE, false};
 
 	memcpy(j->padded, text.p, text.n);
 	memset(j->padded + text.n, ' ', SIMDJSON_PADDING);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "event/decode.h"
 
 static struct event e;
@@ -314,6 +315,43 @@ Test(json, tells_when_values_stand_in_the_frame)
 }
 
 /* Longer than what is looked at at once, at every offset. */
+/* One letter, two backslashes and the like in every place of names and values of every length. */
+Test(json, escapes_and_block_ends_do_not_disturb_each_other)
+{
+	static const struct {
+		const char *written, *means;
+	} escapes[] = {{"x", "x"},
+	               {"\\\\", "\\"},
+	               {"\\\"", "\""},
+	               {"\\u00e9", "\xc3\xa9"},
+	               {"\\r\\n", "\r\n"}};
+	char frame[1024], want[256], filler[101];
+
+	memset(filler, 'a', sizeof(filler));
+	for (size_t n = 0; n < 100; n++) {
+		for (size_t at = 0; at <= n; at++) {
+			for (size_t i = 0; i < ARRAY_LEN(escapes); i++) {
+				const char *w = escapes[i].written;
+				snprintf(frame, sizeof(frame),
+				         "{\"%.*s%s%.*s\":\"%.*s%s%.*s%s\",\"k\":1}", (int)at,
+				         filler, w, (int)(n - at), filler, (int)at, filler, w,
+				         (int)(n - at), filler, w);
+				int size = snprintf(want, sizeof(want), "%.*s%s%.*s%s", (int)at,
+				                    filler, escapes[i].means, (int)(n - at), filler,
+				                    escapes[i].means);
+				size_t tail = strlen(escapes[i].means);
+				decode(str_of(frame));
+				cr_assert_eq(e.count, 2, "%s", frame);
+				cr_assert(str_eq(e.fields[0].value, str_make(want, (size_t)size)),
+				          "%s", frame);
+				cr_assert(str_eq(e.fields[0].name,
+				                 str_make(want, (size_t)size - tail)),
+				          "%s", frame);
+			}
+		}
+	}
+}
+
 Test(json, escapes_stand_anywhere)
 {
 	char frame[200], want[200];
