@@ -75,12 +75,14 @@ static void look_derive(struct look *k, uint16_t slot, struct str value, enum va
 		look_note(k, at, slot);
 }
 
-/* What is left of `name` after the first prefix that it has, or STR_NONE. */
-static struct str strip(const struct logsources *l, struct str name)
+/* What is left of `name` after the first prefix of those from `first` on that it has, or STR_NONE. */
+static struct str strip(const struct prefix *first, struct str name)
 {
-	for (size_t i = 0; i < l->prefix_count; i++) {
-		const struct prefix *p = &l->prefixes[i];
-		if (!str_starts(name, p->head))
+	uint64_t word = 0;
+
+	memcpy(&word, name.p, name.n < 8 ? name.n : 8);
+	for (const struct prefix *p = first; p; p = p->next) {
+		if ((word & p->mask) != p->word || !str_starts(name, p->head))
 			continue;
 		struct str rest = str_skip(name, p->head.n);
 		if (p->element) {
@@ -103,8 +105,10 @@ static void rename_fields(struct look *k)
 
 	for (size_t i = 0; i < e->count; i++) {
 		struct str name = e->fields[i].name;
-		if (name.n && l->prefix_byte[(unsigned char)name.p[0]]) {
-			struct str rest = strip(l, name);
+		const struct prefix *first =
+			name.n ? l->prefix_from[(unsigned char)name.p[0]] : NULL;
+		if (first) {
+			struct str rest = strip(first, name);
 			if (rest.p)
 				event_rename(e, i, rest);
 			renamed |= rest.p != NULL;
@@ -286,28 +290,47 @@ static bool fill_part(struct look *k, const struct part *p, struct fill *t)
 	return fill_add(t, value);
 }
 
-static bool candidate_value(struct look *k, const struct candidate *c, struct str *ret)
+/* What the template gives, with `t` to put its pieces in. */
+static bool fill_candidate(struct look *k, const struct candidate *c, struct fill *t,
+                           struct str *ret)
 {
-	struct str pieces[PIECES_MAX];
-	struct fill t = {.pieces = pieces, .cap = ARRAY_LEN(pieces)};
-
 	for (size_t i = 0; i < c->count; i++)
-		if (!fill_part(k, &c->parts[i], &t))
+		if (!fill_part(k, &c->parts[i], t))
 			return false;
-	if (t.count == 1) {
-		*ret = t.pieces[0];
+	if (t->count == 1) {
+		*ret = t->pieces[0];
 		return true;
 	}
-	char *p = arena_alloc(&k->e->arena, t.bytes ? t.bytes : 1);
+	char *p = arena_alloc(&k->e->arena, t->bytes ? t->bytes : 1);
 	if (!p)
 		return false;
-	*ret = str_make(p, t.bytes);
-	for (size_t i = 0; i < t.count; i++) {
-		if (t.pieces[i].n)
-			memcpy(p, t.pieces[i].p, t.pieces[i].n);
-		p += t.pieces[i].n;
+	*ret = str_make(p, t->bytes);
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->pieces[i].n)
+			memcpy(p, t->pieces[i].p, t->pieces[i].n);
+		p += t->pieces[i].n;
 	}
 	return true;
+}
+
+/* A function of its own, so that only lists pay for so much stack. */
+static __attribute__((noinline)) bool list_value(struct look *k, const struct candidate *c,
+                                                 struct str *ret)
+{
+	struct str pieces[PIECES_MAX];
+
+	return fill_candidate(k, c, &(struct fill){.pieces = pieces, .cap = PIECES_MAX}, ret);
+}
+
+static bool candidate_value(struct look *k, const struct candidate *c, struct str *ret)
+{
+	struct str pieces[LOGSOURCE_PARTS_MAX];
+
+	for (size_t i = 0; i < c->count; i++)
+		if (c->parts[i].kind == PART_VALUES || c->parts[i].kind == PART_NUMBERED)
+			return list_value(k, c, ret);
+	return fill_candidate(k, c, &(struct fill){.pieces = pieces, .cap = ARRAY_LEN(pieces)},
+	                      ret);
 }
 
 /* Keeps only a remote party's address, in the one form that joins it with the same address from elsewhere. */

@@ -14,14 +14,14 @@
 static void index_names(struct logsources *l)
 {
 	l->index_size = 16;
-	while (l->index_size < l->name_count * 4)
+	while (l->index_size < l->name_count * 2)
 		l->index_size *= 2;
 	l->index = xcalloc(l->index_size, sizeof(*l->index));
 	for (size_t i = 0; i < l->name_count; i++) {
 		size_t at = l->names[i].hash & (l->index_size - 1);
 		while (l->index[at])
 			at = (at + 1) & (l->index_size - 1);
-		l->index[at] = (uint16_t)(i + 1);
+		l->index[at] = (l->names[i].hash & LOGSOURCE_INDEX_TAG) | (uint32_t)(i + 1);
 	}
 }
 

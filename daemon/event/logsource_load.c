@@ -279,7 +279,13 @@ static void add_prefix(struct loader *x, const struct yaml_node *node, void *arg
 			return;
 		}
 	}
-	l->prefix_byte[(unsigned char)text.p[0]] = true;
+	size_t n = p->head.n < 8 ? p->head.n : 8;
+	memcpy(&p->word, p->head.p, n);
+	memset(&p->mask, 0xff, n);
+	const struct prefix **last = &l->prefix_from[(unsigned char)text.p[0]];
+	while (*last)
+		last = &l->prefixes[*last - l->prefixes].next;
+	*last = p;
 	l->prefix_count++;
 }
 

@@ -103,6 +103,8 @@ struct derive {
 struct prefix {
 	struct str head, tail;
 	bool element;
+	const struct prefix *next; /* that begins with the same byte, as the file has them */
+	uint64_t word, mask;       /* of a name, its first eight bytes under the mask are these */
 };
 
 /* One item of `sources`: entries first … first + count - 1 share its condition. */
@@ -119,11 +121,11 @@ struct logsources {
 	struct arena arena;
 	struct field_name *names;
 	size_t name_count, name_cap;
-	uint16_t *index; /* slot + 1 by hash of the name; 0: free */
+	uint32_t *index; /* by hash of the name: its upper half, then slot + 1; 0: free */
 	size_t index_size;
 	struct prefix *prefixes;
 	size_t prefix_count;
-	bool prefix_byte[256]; /* some prefix begins with it */
+	const struct prefix *prefix_from[256]; /* the first that begins with the byte, or NULL */
 	struct derive *derives;
 	size_t derive_count;
 	struct source *sources;
@@ -136,28 +138,33 @@ struct logsources {
 /* Builds `index`, the value tables and the triggers from names and sources. */
 void logsources_index(struct logsources *l);
 
-/* FNV-1a over the lower-case bytes. */
+/* Of the bytes in lower case. */
 static inline uint32_t logsource_value_hash(struct str s)
 {
-	uint32_t h = 2166136261u;
+	uint64_t h = s.n, word;
+	size_t i = 0;
 
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c >= 'A' && c <= 'Z')
-			c = (unsigned char)(c + 32);
-		h = (h ^ c) * 16777619u;
+	for (; i + 8 <= s.n; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		h = (h ^ bytes_lower(word)) * 0xff51afd7ed558ccd;
+		h ^= h >> 32;
 	}
-	return h;
+	h = (h ^ bytes_lower(str_word(str_skip(s, i)))) * 0xc4ceb9fe1a85ec53;
+	return (uint32_t)(h >> 32);
 }
+
+#define LOGSOURCE_INDEX_TAG 0xffff0000u
 
 /* The name's number, or LOGSOURCE_NO_SLOT. */
 static inline uint16_t logsource_slot(const struct logsources *l, struct str name, uint32_t hash)
 {
 	for (size_t i = hash & (l->index_size - 1); l->index[i];
 	     i = (i + 1) & (l->index_size - 1)) {
-		const struct field_name *n = &l->names[l->index[i] - 1];
-		if (n->hash == hash && str_eq(n->text, name))
-			return (uint16_t)(l->index[i] - 1);
+		if ((l->index[i] ^ hash) & LOGSOURCE_INDEX_TAG)
+			continue;
+		uint16_t slot = (uint16_t)(l->index[i] - 1);
+		if (l->names[slot].hash == hash && str_eq(l->names[slot].text, name))
+			return slot;
 	}
 	return LOGSOURCE_NO_SLOT;
 }
