@@ -199,11 +199,32 @@ const struct field *evaluate_first(const struct evaluator *v, const struct item 
 	return item->field.p ? event_find_hashed(v->event, item->field, item->hash) : NULL;
 }
 
+/* Any test for any value of a field: the same as test by test, but each value is folded and looked at once. */
+static bool any_holds(struct evaluator *v, const struct item *item, const struct field *first)
+{
+	const struct event *e = v->event;
+
+	for (const struct field *f = first; f; f = event_next(e, f)) {
+		size_t at = (size_t)(f - e->fields);
+		struct str text = evaluate_text(v, at, item->cased);
+		if (f->type == VALUE_NULL)
+			continue;
+		for (size_t i = 0; i < item->count; i++) {
+			const struct test *t = &item->tests[i];
+			if (pattern_match(&t->pattern, text) || same_number(t, f->value))
+				return true;
+		}
+	}
+	return false;
+}
+
 bool evaluate_item(struct evaluator *v, const struct item *item)
 {
 	const struct field *first = evaluate_first(v, item);
 	bool holds = item->all;
 
+	if (item->texts && item->field.p && !item->all)
+		return any_holds(v, item, first) != item->negate;
 	for (size_t i = 0; i < item->count; i++) {
 		holds = evaluate_test(v, item, &item->tests[i], first);
 		if (holds != item->all)

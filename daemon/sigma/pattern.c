@@ -158,6 +158,18 @@ static size_t token_min(const struct token *t)
 	return t->kind == TOKEN_TEXT ? t->text.n : 1;
 }
 
+static void set_shape(struct pattern *p)
+{
+	if (p->count != 1 || p->segments[0].count != 1 ||
+	    p->segments[0].tokens[0].kind != TOKEN_TEXT)
+		return;
+	p->text = p->segments[0].tokens[0].text;
+	p->shape = p->open_start && p->open_end ? PATTERN_INSIDE
+	           : p->open_start              ? PATTERN_END
+	           : p->open_end                ? PATTERN_START
+	                                        : PATTERN_WHOLE;
+}
+
 void pattern_compile(struct arena *a, const struct sigma_string *s, bool cased, struct pattern *ret)
 {
 	struct token *tokens = arena_alloc(a, s->count * sizeof(*tokens));
@@ -189,6 +201,7 @@ void pattern_compile(struct arena *a, const struct sigma_string *s, bool cased, 
 		open->min += token_min(&tokens[i]);
 		ret->min += token_min(&tokens[i]);
 	}
+	set_shape(ret);
 }
 
 /* ---- matching ---- */
@@ -268,7 +281,7 @@ static bool segment_ends(const struct segment *g, struct str s)
 	return false;
 }
 
-bool pattern_match(const struct pattern *p, struct str value)
+bool pattern_match_general(const struct pattern *p, struct str value)
 {
 	const struct segment *first = p->segments, *last = first + p->count;
 

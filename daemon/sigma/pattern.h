@@ -47,11 +47,16 @@ struct segment {
 	size_t min; /* the fewest bytes it takes */
 };
 
+/* Nearly all patterns are one plain text with or without a `*` at its ends. */
+enum pattern_shape { PATTERN_GENERAL, PATTERN_WHOLE, PATTERN_START, PATTERN_END, PATTERN_INSIDE };
+
 struct pattern {
 	const struct segment *segments;
 	size_t count;
 	size_t min;
 	bool open_start, open_end; /* `*` stands before the first, after the last segment */
+	enum pattern_shape shape;
+	struct str text; /* unless PATTERN_GENERAL */
 };
 
 /* Copies what it needs of `s` into the arena. `cased` false: the text is folded (sigma/fold.h), and so must be the
@@ -59,6 +64,18 @@ struct pattern {
 void pattern_compile(struct arena *a, const struct sigma_string *s, bool cased,
                      struct pattern *ret);
 /* Does the whole value fit? Time: length of the value times length of the longest segment at worst. */
-bool pattern_match(const struct pattern *p, struct str value);
+bool pattern_match_general(const struct pattern *p, struct str value);
+
+static inline bool pattern_match(const struct pattern *p, struct str value)
+{
+	switch (p->shape) {
+	case PATTERN_WHOLE: return str_eq(value, p->text);
+	case PATTERN_START: return str_starts(value, p->text);
+	case PATTERN_END: return str_ends(value, p->text);
+	case PATTERN_INSIDE: return value.n >= p->text.n && str_search(value, p->text) >= 0;
+	case PATTERN_GENERAL: break;
+	}
+	return pattern_match_general(p, value);
+}
 
 #endif

@@ -244,12 +244,15 @@ static const struct detection *build_item(struct draft *d, struct str key, struc
 {
 	struct arena *a = d->c->arena;
 	struct test *tests = arena_alloc(a, count * sizeof(*tests));
-	bool keyword = field.n == 0;
+	bool keyword = field.n == 0, texts = true;
 	int r = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		if (build_test(d, &d->values[first + i], keyword, &tests[i]) < 0)
 			r = -EINVAL;
+		else
+			texts &= tests[i].kind == TEST_TEXT;
+	}
 	if (r < 0)
 		return NULL;
 	struct item *item = arena_alloc(a, sizeof(*item));
@@ -260,6 +263,7 @@ static const struct detection *build_item(struct draft *d, struct str key, struc
 		.all = all,
 		.negate = d->negate,
 		.cased = d->cased,
+		.texts = texts,
 		.tests = tests,
 		.count = count,
 		.line = d->line,

@@ -54,6 +54,7 @@ struct item {
 	bool all;         /* every test must hold, not just one */
 	bool negate;      /* neq: it holds when its tests do not */
 	bool cased;
+	bool texts; /* all tests are TEST_TEXT */
 	const struct test *tests;
 	size_t count;
 	int line, column;
