@@ -11,6 +11,9 @@
 #include "event/event.h"
 #include "sigma/fold.h"
 
+#define TAIL  4     /* bytes */
+#define TAILS 65536 /* four half bytes */
+
 /* ---- life ---- */
 
 void atoms_init(struct atoms *g)
@@ -19,6 +22,7 @@ void atoms_init(struct atoms *g)
 	arena_init(&g->arena, 0);
 	map_init(&g->index);
 	map_init(&g->mentions);
+	g->tails = xcalloc(TAILS, sizeof(*g->tails));
 	map_init(&g->slot_index);
 	buf_init(&g->key, 0);
 	xgrow(&g->slots, &g->slot_cap, 1, sizeof(*g->slots));
@@ -33,6 +37,7 @@ void atoms_release(struct atoms *g)
 	free(g->slots);
 	map_release(&g->index, NULL);
 	map_release(&g->mentions, NULL);
+	free(g->tails);
 	map_release(&g->slot_index, NULL);
 	buf_release(&g->key);
 	arena_release(&g->arena);
@@ -288,6 +293,46 @@ struct atom *atom_of(struct atoms *g, const struct item *item, const struct test
 	return intern(g, &a);
 }
 
+/* ---- what is searched for ---- */
+
+/* Hyperscan looks for the last few bytes of its texts first, by the halves of each byte, and then whether the rest
+ * stands before them. Most texts end in letters, ".dll" or the like, as do most words of events, so that first look is
+ * in vain again and again; "::" or "_1(" are seldom there. So a keyword, for which whole frames are searched, may be
+ * searched for without its end. (For the value of a field that costs more than it saves: shorter texts are found more
+ * often.) What is common is told by the rules themselves: they are about what stands in events. */
+static uint32_t *tail_count(const struct atoms *g, const char *p)
+{
+	size_t class = 0;
+
+	for (size_t i = 0; i < TAIL; i++)
+		class = class << 4 | (unsigned char)p[i] >> 4;
+	return &g->tails[class];
+}
+
+static void count_tails(struct atoms *g, struct str text)
+{
+	for (size_t i = 0; i + TAIL <= text.n; i++)
+		++*tail_count(g, text.p + i);
+}
+
+#define SEARCHED_MIN                                                                               \
+	8 /* bytes that are left at least: fewer would be found too often for themselves */
+
+struct str atom_searched(const struct atoms *g, const struct atom *a)
+{
+	struct str best = a->text;
+	uint64_t least = UINT64_MAX;
+
+	for (size_t n = a->text.n; a->slot == SLOT_KEYWORDS && n >= SEARCHED_MIN; n--) {
+		uint64_t count = *tail_count(g, a->text.p + n - TAIL);
+		if (least != UINT64_MAX && 2 * count > least)
+			continue; /* not worth the bytes */
+		least = count;
+		best.n = n;
+	}
+	return best;
+}
+
 /* ---- how likely ---- */
 
 void atom_mention(struct atoms *g, const struct atom *a)
@@ -296,6 +341,7 @@ void atom_mention(struct atoms *g, const struct atom *a)
 	uintptr_t count = (uintptr_t)map_get(&g->mentions, content);
 
 	map_put(&g->mentions, content, (void *)(count + 1));
+	count_tails(g, a->text);
 }
 
 void atoms_counted(struct atoms *g)

@@ -53,6 +53,7 @@ struct atoms {
 	struct slot_name *slots;
 	size_t slot_count, slot_cap;
 	struct map slot_index; /* name → slot */
+	uint32_t *tails;       /* how often rules mention four bytes of such classes in a row */
 	struct buf key;
 };
 
@@ -73,6 +74,9 @@ struct atom *atom_of(struct atoms *g, const struct item *item, const struct test
 /* Counts a mention of the atom; when all are counted, atoms_counted(), which fills in `mentions`. */
 void atom_mention(struct atoms *g, const struct atom *a);
 void atoms_counted(struct atoms *g);
+
+/* The part of a CONTAINS atom's text that is to be searched for: see atoms.c. */
+struct str atom_searched(const struct atoms *g, const struct atom *a);
 
 /* How likely a value is to have it, 0 to 1: a guess. */
 double atom_chance(const struct atom *a);

@@ -15,11 +15,17 @@
 #define ROUTES_BYTES ((size_t)2 << 20)
 #define ROUTE_TRIES  4 /* places where one may stand */
 
+#define NAME_FILTER_BITS 2048
+
 struct route {
 	bool used;
 	struct logsource_set sources;
-	uint64_t *groups;     /* that fit */
-	uint8_t *looks;       /* of each slot */
+	uint64_t *groups; /* that fit */
+	uint8_t *looks;   /* of each slot */
+	/* A bit for each hash of a name at which the route looks: most fields are not looked at. */
+	uint64_t names[NAME_FILTER_BITS / 64];
+	uint32_t *always; /* rules of groups that fit and that nothing guards */
+	size_t always_count;
 	uint32_t *scan_first; /* of each slot, and the end: where its databases begin among … */
 	const struct scan **scans; /* … those of groups that fit */
 };
@@ -48,6 +54,7 @@ static void route_init(const struct compiled *c, struct route *r)
 	r->looks = xcalloc(c->slot_count, sizeof(*r->looks));
 	r->scan_first = xcalloc(c->slot_count + 1, sizeof(*r->scan_first));
 	r->scans = xcalloc(c->scan_count, sizeof(*r->scans));
+	r->always = xcalloc(c->facts.always, sizeof(*r->always));
 }
 
 static void route_release(struct route *r)
@@ -56,6 +63,7 @@ static void route_release(struct route *r)
 	free(r->looks);
 	free(r->scan_first);
 	free(r->scans);
+	free(r->always);
 }
 
 static void fill_route(const struct compiled *c, struct route *r,
@@ -65,7 +73,7 @@ struct candidates *candidates_new(const struct compiled *c)
 {
 	struct candidates *x = xcalloc(1, sizeof(*x));
 	size_t bytes = sizeof(struct route) + 5 * c->slot_count + c->group_count / 8 +
-	               c->scan_count * sizeof(void *);
+	               c->scan_count * sizeof(void *) + c->facts.always * sizeof(uint32_t);
 
 	x->c = c;
 	x->words = (c->rules->count + 63) / 64;
@@ -130,6 +138,24 @@ static unsigned looks_of(const struct slot *s, const struct route *r, size_t wor
 	return looks;
 }
 
+static void add_name(struct route *r, uint32_t hash)
+{
+	r->names[hash / 64 % ARRAY_LEN(r->names)] |= (uint64_t)1 << hash % 64;
+}
+
+static bool may_have_name(const struct route *r, uint32_t hash)
+{
+	return r->names[hash / 64 % ARRAY_LEN(r->names)] >> hash % 64 & 1;
+}
+
+static void fill_always(const struct compiled *c, struct route *r)
+{
+	r->always_count = 0;
+	for (size_t i = 0; i < c->group_count; i++)
+		for (size_t j = 0; has_group(r, (uint32_t)i) && j < c->groups[i].always_count; j++)
+			r->always[r->always_count++] = c->groups[i].always[j];
+}
+
 static void fill_route(const struct compiled *c, struct route *r,
                        const struct logsource_set *sources)
 {
@@ -139,9 +165,13 @@ static void fill_route(const struct compiled *c, struct route *r,
 	for (size_t i = 0; i < c->group_count; i++)
 		if (group_fits(&c->groups[i], sources))
 			r->groups[i / 64] |= (uint64_t)1 << i % 64;
+	fill_always(c, r);
+	memset(r->names, 0, sizeof(r->names));
 	for (size_t i = 0; i < c->slot_count; i++) {
 		const struct slot *s = &c->slots[i];
 		r->looks[i] = (uint8_t)looks_of(s, r, words);
+		if (r->looks[i])
+			add_name(r, s->hash);
 		r->scan_first[i] = (uint32_t)scans;
 		for (size_t j = 0; j < s->scan_count; j++)
 			if (has_group(r, c->scans[s->scan_first + j].group))
@@ -216,13 +246,8 @@ static void found_all(struct candidates *x, const uint32_t *triggers, size_t cou
 
 static void mark_always(struct candidates *x)
 {
-	for (size_t i = 0; i < x->c->group_count; i++) {
-		const struct group *g = &x->c->groups[i];
-		if (!g->always_count || !has_group(x->route, (uint32_t)i))
-			continue;
-		for (size_t j = 0; j < g->always_count; j++)
-			mark(x, guard_ref(g->always[j], 0));
-	}
+	for (size_t i = 0; i < x->route->always_count; i++)
+		mark(x, guard_ref(x->route->always[i], 0));
 }
 
 /* ---- one value ---- */
@@ -253,6 +278,8 @@ static void probe(struct candidates *x, uint64_t h, const struct wanted *w)
 	const struct compiled *c = x->c;
 
 	h = probe_end(h);
+	if (!slot_filter_has(&c->slots[w->slot], h))
+		return;
 	for (size_t at = h & (c->probe_size - 1); c->probes[at].trigger != NO_TRIGGER;
 	     at = (at + 1) & (c->probe_size - 1))
 		if (c->probes[at].tag == (uint32_t)(h >> 32) &&
@@ -389,13 +416,16 @@ static void look_at_field(struct candidates *x, uint32_t slot, unsigned looks, s
 static uint32_t slot_of(const struct candidates *x, const struct field *f)
 {
 	const struct compiled *c = x->c;
-	size_t at = f->hash & (c->slot_index_size - 1);
+	size_t mask = c->slot_index_size - 1;
+	uint16_t tag = slot_tag(f->hash);
 
-	for (; c->slot_index[at].slot; at = (at + 1) & (c->slot_index_size - 1)) {
-		const struct slot_place *p = &c->slot_index[at];
-		if (p->hash == f->hash && x->route->looks[p->slot] &&
-		    str_eq(c->slots[p->slot].name, f->name))
-			return p->slot;
+	if (!may_have_name(x->route, f->hash))
+		return SLOT_KEYWORDS;
+	for (size_t at = f->hash & mask; c->slot_tags[at]; at = (at + 1) & mask) {
+		uint32_t slot = c->slot_numbers[at];
+		if (c->slot_tags[at] == tag && x->route->looks[slot] &&
+		    c->slots[slot].hash == f->hash && str_eq(c->slots[slot].name, f->name))
+			return slot;
 	}
 	return SLOT_KEYWORDS;
 }
@@ -442,7 +472,8 @@ static void look_at_keywords(struct candidates *x, unsigned looks)
 
 	if (looks & LOOK_PRESENT)
 		found_all(x, s->present, s->present_count);
-	for (size_t i = 0; i < e->count; i++)
+	bool values = looks & LOOK_REGEX || sorts & ~(1u << SCAN_FRAME) || !(e->flags & EVENT_JSON);
+	for (size_t i = 0; values && i < e->count; i++)
 		if (!e->fields[i].derived && e->fields[i].type != VALUE_NULL)
 			look_at_any(x, looks, sorts, i);
 	look_at_any(x, looks, sorts, e->count);

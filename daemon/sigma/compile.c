@@ -89,10 +89,11 @@ static void make_triggers(struct compiled *c, const struct atoms *atoms)
 		const struct atom *a = &atoms->items[i];
 		if (!a->count)
 			continue;
+		struct str text = a->kind == ATOM_CONTAINS ? atom_searched(atoms, a) : a->text;
 		c->triggers[c->trigger_count++] = (struct trigger){
 			.kind = a->kind,
 			.slot = a->slot,
-			.text = a->text.p ? arena_str(&c->arena, a->text) : STR_NONE,
+			.text = text.p ? arena_str(&c->arena, text) : STR_NONE,
 			.number = a->number,
 			.regex = a->regex,
 			.network = a->network,
@@ -242,16 +243,21 @@ static bool trigger_hash(const struct trigger *a, uint64_t *ret)
 
 static void make_probes(struct compiled *c)
 {
+	size_t hashed = 0;
+	uint64_t h;
+
+	for (size_t i = 0; i < c->trigger_count; i++)
+		hashed += trigger_hash(&c->triggers[i], &h);
 	c->probe_size = 64;
-	while (c->probe_size < 3 * c->facts.predicates)
+	while (c->probe_size < 2 * hashed)
 		c->probe_size *= 2;
 	c->probes = xmalloc(c->probe_size * sizeof(*c->probes));
 	memset(c->probes, 0xff, c->probe_size * sizeof(*c->probes));
 	for (size_t i = 0; i < c->trigger_count; i++) {
 		const struct trigger *a = &c->triggers[i];
-		uint64_t h;
 		if (!trigger_hash(a, &h))
 			continue;
+		slot_filter_add(&c->slots[a->slot], h);
 		size_t at = h & (c->probe_size - 1);
 		while (c->probes[at].trigger != NO_TRIGGER)
 			at = (at + 1) & (c->probe_size - 1);
@@ -262,9 +268,10 @@ static void make_probes(struct compiled *c)
 static void index_slots(struct compiled *c)
 {
 	c->slot_index_size = 64;
-	while (c->slot_index_size < 4 * c->slot_count)
+	while (c->slot_index_size < 3 * c->slot_count)
 		c->slot_index_size *= 2;
-	c->slot_index = xcalloc(c->slot_index_size, sizeof(*c->slot_index));
+	c->slot_tags = xcalloc(c->slot_index_size, sizeof(*c->slot_tags));
+	c->slot_numbers = xcalloc(c->slot_index_size, sizeof(*c->slot_numbers));
 	for (size_t i = SLOT_KEYWORDS + 1; i < c->slot_count; i++) {
 		const struct slot *s = &c->slots[i];
 		bool used = false;
@@ -273,9 +280,10 @@ static void index_slots(struct compiled *c)
 		if (!used)
 			continue;
 		size_t at = s->hash & (c->slot_index_size - 1);
-		while (c->slot_index[at].slot)
+		while (c->slot_tags[at])
 			at = (at + 1) & (c->slot_index_size - 1);
-		c->slot_index[at] = (struct slot_place){s->hash, (uint32_t)i};
+		c->slot_tags[at] = slot_tag(s->hash);
+		c->slot_numbers[at] = (uint32_t)i;
 	}
 }
 
@@ -344,7 +352,8 @@ void compiled_free(struct compiled *c)
 		pattern_db_free(c->scans[i].db);
 	free(c->scans);
 	free(c->slots);
-	free(c->slot_index);
+	free(c->slot_tags);
+	free(c->slot_numbers);
 	free(c->probes);
 	free(c->groups);
 	free(c->group_of);

@@ -6,6 +6,7 @@
 #ifndef ISOD_SIGMA_COMPILED_H
 #define ISOD_SIGMA_COMPILED_H
 
+#include "base/mem.h"
 #include "sigma/compile.h"
 #include "sigma/guard.h"
 #include "sigma/patterns_db.h"
@@ -79,6 +80,8 @@ enum scan_sort {
 	SCAN_REGEX, /* the value as it is */
 };
 
+#define SLOT_FILTER_BITS 512
+
 /* One database: what rules of one group look for in one slot. */
 struct scan {
 	uint32_t slot, group;
@@ -89,6 +92,9 @@ struct scan {
 struct slot {
 	struct str name;
 	uint32_t hash;
+	/* A bit for each hash under which something of the slot stands among the probes: most values are seen to be
+	   nothing without a look there. */
+	uint64_t filter[SLOT_FILTER_BITS / 64];
 	uint64_t *groups
 		[LOOKS]; /* bit sets: whose rules each look can make candidates; NULL: no such atom */
 	const uint32_t *present; /* PRESENT, and patterns that no database searches for */
@@ -100,11 +106,6 @@ struct slot {
 	size_t scan_first, scan_count; /* among the scans of the set */
 	const uint32_t *regex_atoms;   /* REGEX, for values that are not ASCII */
 	size_t regex_count;
-};
-
-struct slot_place {
-	uint32_t hash;
-	uint32_t slot; /* 0: free */
 };
 
 struct compiled {
@@ -119,7 +120,10 @@ struct compiled {
 	size_t group_count;
 	struct slot *slots; /* SLOT_KEYWORDS first */
 	size_t slot_count;
-	struct slot_place *slot_index; /* by hash of the name */
+	/* By hash of the name: its upper half (never 0; 0 is a free place), and the slot. Apart, so that the first, where
+	   nearly all fields of an event end, is small. */
+	uint16_t *slot_tags;
+	uint32_t *slot_numbers;
 	size_t slot_index_size;
 	struct scan *scans; /* by slot */
 	size_t scan_count;
@@ -141,6 +145,23 @@ int compile_patterns(struct compiled *c, const struct compile_options *o, struct
                      struct numbers *refused);
 
 /* ---- hashing, the same while building and while looking ---- */
+
+static inline uint16_t slot_tag(uint32_t hash)
+{
+	return (uint16_t)(hash >> 16 | 1);
+}
+
+static inline void slot_filter_add(struct slot *s, uint64_t h)
+{
+	h >>= 32;
+	s->filter[h / 64 % ARRAY_LEN(s->filter)] |= (uint64_t)1 << h % 64;
+}
+
+static inline bool slot_filter_has(const struct slot *s, uint64_t h)
+{
+	h >>= 32;
+	return s->filter[h / 64 % ARRAY_LEN(s->filter)] >> h % 64 & 1;
+}
 
 static inline uint64_t probe_seed(uint32_t slot, enum atom_kind kind)
 {
@@ -170,10 +191,7 @@ static inline uint64_t probe_value(uint64_t h, struct str s)
 		memcpy(&word, s.p + i, 8);
 		h = probe_word(h, word);
 	}
-	word = 0;
-	if (i < s.n)
-		memcpy(&word, s.p + i, s.n - i);
-	return probe_word(h, word ^ (uint64_t)s.n << 56);
+	return probe_word(h, str_word(str_skip(s, i)) ^ (uint64_t)s.n << 56);
 }
 
 static inline uint64_t probe_number(uint64_t h, double number)
