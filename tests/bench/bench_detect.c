@@ -1,9 +1,10 @@
-/* How fast rules are matched, beside what the same events cost in parts: bench_detect EVENTS MATCHES CACHE RULES…
+/* How fast rules are matched, beside what the same events cost in parts: bench_detect EVENTS FOLDER CACHE RULES…
  *
- * EVENTS: JSON lines. MATCHES: a file to write what matched to, "LINE<tab>RULE" a line. CACHE: a folder for compiled
- * patterns. Every stage runs over all events a number of times in turn, and of each the best round counts: other work
- * on the machine can only make one slower; ROUNDS=0 only loads, STAGE=name runs one stage only. Time is that of this thread on a processor. Prints one line a stage: its
- * name, nanoseconds an event with all stages before it, events a second; and facts about the rules. */
+ * EVENTS: JSON lines. FOLDER: where what matched is written, see struct output. CACHE: a folder for compiled patterns.
+ * Every stage runs over all events a number of times in turn, and of each the best round counts: other work on the
+ * machine can only make one slower. ROUNDS=0 only loads; STAGE=name runs one stage and compares nothing. Time is that
+ * of this thread on a processor. Prints one line a stage: its name, nanoseconds an event with all stages before it,
+ * events a second; and facts about the rules. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -11,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "event/decode.h"
@@ -142,16 +144,112 @@ static void run_all(struct bench *b, unsigned rounds)
 
 /* ---- the same answers ---- */
 
-static int write_matches(struct bench *b, const char *path)
+/* Files for whoever compares: what the events look like to rules, one JSON a line; what matched if log sources do not
+ * count, LINE<tab>RULE<tab>1 or 0: whether they let it in; each event's kind, which is its set of log sources, with its
+ * product, category and service where there is only one; and the rules that are let in for a kind, KIND<tab>RULE. */
+struct output {
+	FILE *events, *matches, *kinds, *tried;
+	struct map known; /* set of log sources → kind + 1 */
+	struct buf json;
+};
+
+static FILE *create(const char *folder, const char *name)
 {
-	FILE *out = fopen(path, "we");
+	char *path = xasprintf("%s/%s", folder, name);
+	FILE *f = fopen(path, "we");
+
+	if (!f)
+		perror(path);
+	free(path);
+	return f;
+}
+
+static bool output_open(struct output *o, const char *folder)
+{
+	*o = (struct output){
+		.events = create(folder, "events"),
+		.matches = create(folder, "matches"),
+		.kinds = create(folder, "kinds"),
+		.tried = create(folder, "tried"),
+	};
+	map_init(&o->known);
+	buf_init(&o->json, EVENTS_BYTES);
+	return o->events && o->matches && o->kinds && o->tried;
+}
+
+static bool output_close(struct output *o)
+{
+	FILE *const files[] = {o->events, o->matches, o->kinds, o->tried};
+	bool good = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		good &= files[i] && fclose(files[i]) == 0;
+	map_release(&o->known, NULL);
+	buf_release(&o->json);
+	return good;
+}
+
+enum part { PART_PRODUCT, PART_CATEGORY, PART_SERVICE };
+
+/* What all log sources of the event that name such a part have there; none if they differ. */
+static struct str common_part(const struct bench *b, enum part part)
+{
+	struct str common = STR_NONE;
+
+	for (size_t i = 0; i < logsources_count(b->logsources); i++) {
+		struct logsource_entry e = logsources_entry(b->logsources, i);
+		const struct str parts[] = {e.product, e.category, e.service};
+		if (!logsource_has(&b->sources, i) || !parts[part].n)
+			continue;
+		if (common.n && !str_eq(common, parts[part]))
+			return STR_NONE;
+		common = parts[part];
+	}
+	return common;
+}
+
+static void write_kind(struct bench *b, struct output *o)
+{
+	struct str key = str_make((const char *)&b->sources.bits, sizeof(b->sources.bits));
+	uintptr_t kind = (uintptr_t)map_get(&o->known, key);
+
+	if (!kind) {
+		kind = o->known.count + 1;
+		map_put(&o->known, key, (void *)kind);
+		for (size_t i = 0; i < b->rules->count; i++)
+			if (rule_is_tried(b->rules, &b->rules->rules[i], &b->sources))
+				fprintf(o->tried, "%zu\t%s\n", (size_t)kind,
+				        b->rules->rules[i].id.p);
+	}
+	fprintf(o->kinds, "%zu", (size_t)kind);
+	for (enum part part = PART_PRODUCT; part <= PART_SERVICE; part++) {
+		struct str only = common_part(b, part);
+		fprintf(o->kinds, "\t%.*s", STR_FMT(only));
+	}
+	fputc('\n', o->kinds);
+}
+
+static void write_event(struct bench *b, struct output *o, size_t line)
+{
+	const struct rule *const *hits;
+	size_t n = matcher_run(b->fast, &b->event, NULL, &hits);
+
+	for (size_t i = 0; i < n; i++)
+		fprintf(o->matches, "%zu\t%s\t%d\n", line, hits[i]->id.p,
+		        rule_is_tried(b->rules, hits[i], &b->sources));
+	buf_reset(&o->json);
+	event_to_json(&b->event, &o->json);
+	fprintf(o->events, "%.*s\n", STR_FMT(buf_str(&o->json)));
+	write_kind(b, o);
+}
+
+/* Both matchers on all events, once. */
+static int compare_matchers(struct bench *b, const char *folder)
+{
 	size_t matches = 0, differ = 0;
 	uint64_t tried = matcher_tried(b->fast), naive = matcher_tried(b->plain);
+	struct output o;
 
-	if (!out) {
-		perror(path);
-		return 1;
-	}
 	for (size_t i = 0; i < b->count; i++) {
 		const struct rule *const *fast, *const *plain;
 		do_classify(b, b->lines[i]);
@@ -159,14 +257,17 @@ static int write_matches(struct bench *b, const char *path)
 		size_t m = matcher_run(b->plain, &b->event, &b->sources, &plain);
 		differ += n != m || (n && memcmp(fast, plain, n * sizeof(struct rule *)) != 0);
 		matches += n;
-		for (size_t j = 0; j < n; j++)
-			fprintf(out, "%zu\t%s\n", i + 1, fast[j]->id.p);
 	}
 	printf("fact\tmatches\t%zu\nfact\tevents that differ\t%zu\n"
 	       "fact\trules tried an event\t%.2f\nfact\trules tried an event, naive\t%.2f\n",
 	       matches, differ, (double)(matcher_tried(b->fast) - tried) / (double)b->count,
 	       (double)(matcher_tried(b->plain) - naive) / (double)b->count);
-	return fclose(out) == 0 && !differ ? 0 : 1;
+	bool good = output_open(&o, folder);
+	for (size_t i = 0; good && i < b->count; i++) {
+		do_classify(b, b->lines[i]);
+		write_event(b, &o, i + 1);
+	}
+	return output_close(&o) && !differ ? 0 : 1;
 }
 
 /* ---- loading ---- */
@@ -240,7 +341,7 @@ int main(int argc, char **argv)
 	struct bench b = {0};
 
 	if (argc < 5) {
-		fprintf(stderr, "usage: bench_detect EVENTS MATCHES CACHE RULES…\n");
+		fprintf(stderr, "usage: bench_detect EVENTS FOLDER CACHE RULES…\n");
 		return 2;
 	}
 	buf_init(&b.text, EVENTS_BYTES);
@@ -262,7 +363,7 @@ int main(int argc, char **argv)
 	printf("fact\tevents\t%zu\nfact\tbytes\t%zu\n", b.count, b.text.n);
 	run_all(&b, rounds ? (unsigned)atoi(rounds) : ROUNDS_DEFAULT);
 	bool partial = getenv("STAGE") || (rounds && atoi(rounds) == 0);
-	int r = partial ? 0 : write_matches(&b, argv[2]);
+	int r = partial ? 0 : compare_matchers(&b, argv[2]);
 	parse_only_free(b.parser);
 	matcher_free(b.plain);
 	matcher_free(b.fast);
