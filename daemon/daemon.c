@@ -47,6 +47,7 @@ struct isod {
 	struct content *content;
 	struct inbox inbox;
 	bool inbox_open;
+	struct clock_steady clock; /* of arrivals and of the ledger */
 	struct officer *officer;
 	struct view *view;
 	struct escalate *escalate;
@@ -477,6 +478,7 @@ static int open_officer(struct isod *d, char *error)
 {
 	char *dir = xasprintf("%s/ledger", d->config->state_dir);
 	const struct officer_options o = {
+		.clock = &d->clock,
 		.ledger_dir = dir,
 		.segment_bytes = d->config->ledger_segment_bytes,
 		.base = d->base,
@@ -525,7 +527,8 @@ static int open_edges(struct isod *d, char *error)
 	                                .content = on_content,
 	                                .refused = on_refused,
 	                                .arg = d};
-	const struct ingest_options ingest = {.config = d->config,
+	const struct ingest_options ingest = {.clock = &d->clock,
+	                                      .config = d->config,
 	                                      .inbox = &d->inbox,
 	                                      .content = d->content,
 	                                      .parked = on_parked,

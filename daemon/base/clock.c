@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdbool.h>
 #include <time.h>
@@ -21,6 +22,47 @@ uint64_t clock_now(void)
 uint64_t clock_mono(void)
 {
 	return read_clock(CLOCK_MONOTONIC);
+}
+
+static int64_t raise(struct clock_steady *c, int64_t least)
+{
+	int64_t ahead = atomic_load(&c->ahead);
+
+	while (ahead < least && !atomic_compare_exchange_weak(&c->ahead, &ahead, least))
+		;
+	return ahead < least ? least : ahead;
+}
+
+/* One of the threads that come by makes it slower. Returns what it is ahead then. */
+static int64_t ease(struct clock_steady *c, int64_t ahead, int64_t least, uint64_t mono)
+{
+	uint64_t since = atomic_load(&c->eased_mono);
+
+	if (mono - since < CLOCK_STEP_NS ||
+	    !atomic_compare_exchange_strong(&c->eased_mono, &since, mono) || since == 0)
+		return ahead;
+	int64_t step = (int64_t)((mono - since) / CLOCK_SLOWER), over = ahead - least;
+	int64_t eased = ahead - (step < over ? step : over);
+	/* If somebody raised it meanwhile, there is nothing to ease. */
+	return atomic_compare_exchange_strong(&c->ahead, &ahead, eased) ? eased : ahead;
+}
+
+uint64_t clock_steady(struct clock_steady *c)
+{
+	/* In this order, so that a thread which is stopped between the two does not see a jump. */
+	uint64_t now = clock_now(), mono = clock_mono();
+	int64_t least = (int64_t)(now - mono), ahead = raise(c, least);
+
+	if (ahead == least) {
+		atomic_store(&c->eased_mono, mono);
+		return now;
+	}
+	return mono + (uint64_t)ease(c, ahead, least, mono);
+}
+
+void clock_steady_from(struct clock_steady *c, uint64_t ns)
+{
+	raise(c, (int64_t)(ns - clock_mono()));
 }
 
 /* Days since 1970-01-01 of a proleptic Gregorian date (Howard Hinnant, "chrono-Compatible Low-Level

@@ -17,6 +17,20 @@ uint64_t clock_now(void);
 /* Monotonic, for measuring and for time-outs. */
 uint64_t clock_mono(void);
 
+/* A wall clock that neither goes back nor stands still when the system's is set back: it then goes on at the monotonic
+ * pace, and CLOCK_SLOWER-th of it slower until the two agree again. So whatever waits for a time waits about as long as
+ * it should, and what comes in is not taken for old, however wrong the clock was. Zeroed it is the system's clock. From
+ * any thread, without a lock; two answers may differ by CLOCK_STEP_NS the wrong way round. */
+struct clock_steady {
+	_Atomic int64_t ahead;       /* of the monotonic clock */
+	_Atomic uint64_t eased_mono; /* when it was last made slower */
+};
+#define CLOCK_SLOWER  8
+#define CLOCK_STEP_NS NS_PER_MS
+uint64_t clock_steady(struct clock_steady *c);
+/* It tells no time before `ns`. */
+void clock_steady_from(struct clock_steady *c, uint64_t ns);
+
 /* Civil UTC date and time to ns; month 1-12, day 1-31. Returns 0 and *ret_ns, -EINVAL when a part is
  * outside its range (a leap second, :60, counts as :59) or the result before 1970 or past 2554. */
 int clock_from_civil(int year, int month, int day, int hour, int minute, int second,

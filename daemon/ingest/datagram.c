@@ -187,7 +187,7 @@ size_t datagram_take(struct port *p, size_t max)
 
 	/* An error is one of an earlier packet (ICMP) or "nothing there": neither needs an answer. */
 	while (taken < max && (n = receive(p)) > 0) {
-		uint64_t now = clock_now();
+		uint64_t now = worker_now(p->worker);
 		for (int i = 0; i < n; i++) {
 			struct msghdr *m = &b->messages[i].msg_hdr;
 			struct str frame = without_line_end(

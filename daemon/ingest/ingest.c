@@ -113,6 +113,7 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	int r;
 
 	i->shared.config = o->config;
+	i->shared.clock = o->clock;
 	i->shared.own_source = xasprintf("isod/%s", o->config->node);
 	i->shared.own_event = take_own_event;
 	i->shared.arg = i;

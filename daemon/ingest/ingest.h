@@ -10,6 +10,7 @@
 struct ingest;
 
 struct ingest_options {
+	struct clock_steady *clock; /* when frames arrive; NULL: the system's */
 	const struct config *config;
 	struct inbox *inbox;     /* one ring per worker */
 	struct content *content; /* sigma/content.h; made for config->workers workers */

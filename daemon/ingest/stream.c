@@ -164,7 +164,7 @@ static void keep_rest(struct connection *c, struct str left, bool in_rest)
 /* Takes the frames out of `n` new bytes. False: the connection is gone. */
 static bool feed(struct connection *c, size_t n)
 {
-	uint64_t now = clock_now();
+	uint64_t now = worker_now(c->worker);
 	bool in_rest, truncated;
 	struct str in = join(c, n, &in_rest), f;
 	enum framing_result r;
@@ -226,7 +226,7 @@ static void end(struct connection *c, int why)
 	bool truncated;
 
 	if (framing_end(&c->framing, buf_str(&c->rest), &f, &truncated))
-		frame(c, clock_now(), f, truncated || why != -EPIPE);
+		frame(c, worker_now(c->worker), f, truncated || why != -EPIPE);
 	if (why == -EPROTO)
 		fail_tls(c, tls_error(c->tls));
 	else if (why != -EPIPE)

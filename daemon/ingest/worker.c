@@ -45,7 +45,7 @@ static void tell(struct worker *w, const char *event, const struct pair *pairs, 
 
 	buf_init(&out, OWN_EVENT_MAX);
 	int r = buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
-	                   clock_format(clock_now(), when));
+	                   clock_format(worker_now(w), when));
 	r |= json_quote(&out, str_of(w->shared->config->node));
 	r |= buf_printf(&out, ",\"event\":\"%s\"", event);
 	for (size_t i = 0; i < count; i++) {
@@ -245,7 +245,7 @@ void worker_frame(struct worker *w, struct listener_counts *counts, struct str s
 void worker_lost(struct worker *w, struct listener_counts *counts, struct str source,
                  enum evidence_loss loss, uint64_t lost)
 {
-	pipeline_lost(w->pipeline, clock_now(), source, loss, lost);
+	pipeline_lost(w->pipeline, worker_now(w), source, loss, lost);
 	w->handled = true;
 	w->evidence_dirty = true;
 	if (counts)
@@ -330,8 +330,8 @@ static void take_mailbox(struct worker *w, bool close_it)
 	w->mailbox_closed = close_it;
 	pthread_mutex_unlock(&w->mailbox_lock);
 	for (size_t i = 0; i < n; i++) {
-		worker_frame(w, NULL, str_of(w->shared->own_source), clock_now(), str_of(events[i]),
-		             false);
+		worker_frame(w, NULL, str_of(w->shared->own_source), worker_now(w),
+		             str_of(events[i]), false);
 		free(events[i]);
 	}
 	account_dropped(w);

@@ -72,6 +72,7 @@ struct swap {
 
 struct ingest_shared {
 	const struct config *config;
+	struct clock_steady *clock;   /* NULL: the system's */
 	char *own_source;             /* "isod/NODE" */
 	_Atomic uint64_t connections; /* of all workers: against connections_max */
 	void (*own_event)(void *arg, struct str json);
@@ -165,6 +166,12 @@ void worker_wake(struct worker *w);
 void worker_release(struct worker *w);
 /* From any thread. */
 void worker_post(struct worker *w, struct str json);
+
+/* Now, as arrivals are stamped. */
+static inline uint64_t worker_now(const struct worker *w)
+{
+	return w->shared->clock ? clock_steady(w->shared->clock) : clock_now();
+}
 
 /* One frame from `source`: what streams and datagrams call. Commits when much waits. */
 void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,

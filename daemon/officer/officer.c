@@ -19,6 +19,8 @@
 #define TIMER_MAX_NS                                                                               \
 	(60 * NS_PER_SECOND) /* a deadline is looked at again after this: the clock may jump */
 
+#define AHEAD_TOLD_NS (5 * NS_PER_SECOND) /* less is the usual work of time synchronisation */
+
 struct pending {
 	uint64_t sequence, time_ns;
 	Isod__V1__Record *record;
@@ -33,18 +35,39 @@ struct officer {
 	uint64_t last_ns; /* time of the last record appended */
 	bool stalled;
 	bool folding;
+	bool set_back;      /* the system's clock is behind the ledger's, and that was told */
 	uint64_t malformed; /* records from the inbox that were none */
 	struct event *wake, *timer;
 };
 
 /* ---- batches ---- */
 
+/* Now, by the ledger's time. */
+static uint64_t officer_now(struct officer *o)
+{
+	uint64_t system = clock_now();
+	uint64_t now = o->options.clock ? clock_steady(o->options.clock) : system;
+	uint64_t ahead;
+
+	if (now < o->last_ns)
+		now = o->last_ns;
+	ahead = now - system < INT64_MAX ? now - system : 0;
+
+	if (ahead > AHEAD_TOLD_NS && !o->set_back) {
+		o->set_back = true;
+		log_warning("the system's clock is %llu s behind the ledger: was it set back? The "
+		            "ledger's time goes on from its own",
+		            (unsigned long long)(ahead / NS_PER_SECOND));
+	} else if (ahead < AHEAD_TOLD_NS / 2 && o->set_back) {
+		o->set_back = false;
+		log_notice("the system's clock and the ledger's time agree again");
+	}
+	return now;
+}
+
 static void batch_add(struct officer *o, Isod__V1__Record *record)
 {
-	uint64_t now = clock_now();
-
-	if (now > o->last_ns)
-		o->last_ns = now;
+	o->last_ns = officer_now(o);
 	xgrow(&o->batch, &o->batch_cap, o->batch_count + 1, sizeof(*o->batch));
 	o->batch[o->batch_count++] = (struct pending){
 		.sequence = ledger_append(o->ledger, o->last_ns, record),
@@ -134,7 +157,7 @@ static void take(void *arg, size_t worker, struct str packed)
 
 static void arm_timer(struct officer *o)
 {
-	uint64_t due = o->stalled ? 0 : state_next_deadline(&o->state), now = clock_now(), wait;
+	uint64_t due = o->stalled ? 0 : state_next_deadline(&o->state), now = officer_now(o), wait;
 
 	if (due == NEVER) {
 		evtimer_del(o->timer);
@@ -187,7 +210,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 			event_add(o->wake, NULL);
 			event_active(o->wake, EV_READ, 0);
 		}
-	} else if (state_next_deadline(&o->state) <= clock_now()) {
+	} else if (state_next_deadline(&o->state) <= officer_now(o)) {
 		Isod__V1__Tick tick = ISOD__V1__TICK__INIT;
 		Isod__V1__Record record = ISOD__V1__RECORD__INIT;
 		record.body_case = ISOD__V1__RECORD__BODY_TICK;
@@ -218,6 +241,8 @@ int officer_open(const struct officer_options *options, struct officer **ret, ch
 		return r;
 	}
 	o->last_ns = o->state.time_ns;
+	if (o->options.clock)
+		clock_steady_from(o->options.clock, o->last_ns);
 	o->wake =
 		event_new(options->base, options->inbox->wake_fd, EV_READ | EV_PERSIST, on_wake, o);
 	o->timer = evtimer_new(options->base, on_timer, o);

@@ -3,6 +3,7 @@
 #ifndef ISOD_OFFICER_OFFICER_H
 #define ISOD_OFFICER_OFFICER_H
 
+#include "base/clock.h"
 #include "log/ledger.h"
 #include "officer/inbox.h"
 #include "officer/state.h"
@@ -11,6 +12,9 @@ struct event_base;
 struct officer;
 
 struct officer_options {
+	/* isod's own clock, which arrivals are stamped with too. It is told not to fall behind the ledger. NULL: the
+	 * system's, and while that is behind the ledger time stands still. */
+	struct clock_steady *clock;
 	const char *ledger_dir;
 	uint64_t segment_bytes;
 	struct event_base *base; /* the loop it runs in */

@@ -155,3 +155,41 @@ Test(clock, the_clocks_go_forward)
 	cr_assert_geq(b, a);
 	cr_assert_gt(clock_now(), UINT64_C(1700000000) * NS_PER_SECOND);
 }
+
+Test(clock, the_steady_clock_is_the_systems_unless_that_was_set_back)
+{
+	struct clock_steady c = {0};
+	uint64_t before = clock_now(), told = clock_steady(&c), last = 0;
+
+	cr_assert(before <= told && told <= clock_now());
+	/* As if the system's clock had been set back by a day. */
+	uint64_t start = clock_now() + NS_PER_DAY, mono = clock_mono();
+	clock_steady_from(&c, start);
+	for (; clock_mono() - mono < 40 * NS_PER_MS; last = told) {
+		told = clock_steady(&c);
+		cr_assert_geq(told + CLOCK_STEP_NS, start);
+		cr_assert_geq(told + CLOCK_STEP_NS, last);
+	}
+	uint64_t passed = clock_mono() - mono;
+	cr_assert_geq(told - start, 20 * NS_PER_MS, "it goes on");
+	cr_assert_lt(told - start, passed, "and comes nearer to the system's");
+	/* It has been caught up with. */
+	clock_steady_from(&c, 1);
+	cr_assert_geq(clock_steady(&c) + CLOCK_STEP_NS, start, "it is not set back");
+	c = (struct clock_steady){0};
+	clock_steady_from(&c, clock_now() - NS_PER_MS);
+	before = clock_now();
+	told = clock_steady(&c);
+	cr_assert(before <= told && told <= clock_now());
+}
+
+Test(clock, the_steady_clock_comes_back_to_the_systems)
+{
+	struct clock_steady c = {0};
+
+	clock_steady_from(&c, clock_now() + 2 * NS_PER_MS);
+	while (clock_steady(&c) > clock_now())
+		;
+	uint64_t before = clock_now(), told = clock_steady(&c);
+	cr_assert(before <= told + CLOCK_STEP_NS && told <= clock_now() + CLOCK_STEP_NS);
+}
