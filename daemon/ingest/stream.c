@@ -339,7 +339,8 @@ void stream_read_unread(struct worker *w)
 	/* Those that stay unread queue up behind `last`. */
 	while ((c = TAILQ_FIRST(&w->unread))) {
 		bool was_last = c == last;
-		mark_unread(c, false);
+		TAILQ_REMOVE(&w->unread, c, unread);
+		c->is_unread = false;
 		read_once(c);
 		if (was_last)
 			break;
