@@ -115,10 +115,13 @@ FAULTS := $(if $(SANITIZE),,$(BUILD)/tests/faults.so)
 $(BUILD)/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	$(LINK)
 
+$(BUILD)/simulate: $(BUILD)/tests/simulate/simulate.o $(BUILD)/tests/simulate/outside.o $(LIB)
+	$(LINK)
+
 # ---- tests ----
 
 .PHONY: test unit
-test: build/.deps-test all $(FAULTS) $(UNIT:%=$(BUILD)/tests/test_%)
+test: build/.deps-test all $(FAULTS) $(BUILD)/simulate $(UNIT:%=$(BUILD)/tests/test_%)
 	@BUILD=$(BUILD) tests/run $(UNIT:%=$(BUILD)/tests/test_%) $(sort $(wildcard tests/integration/*_test.py))
 
 unit: $(UNIT:%=$(BUILD)/tests/test_%)
@@ -128,8 +131,15 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%)
 unit-%: $(BUILD)/tests/test_%
 	@BUILD=$(BUILD) $<
 
-scenario-%: build/.deps-test all $(FAULTS)
+scenario-%: build/.deps-test all $(FAULTS) $(BUILD)/simulate
 	@BUILD=$(BUILD) tests/run tests/integration/$*_test.py
+
+# make simulate [SEEDS=N|FIRST-LAST] [STEPS=N]: the officer's core against itself, unbroken and killed again and again.
+SEEDS ?= 100
+STEPS ?= 10000
+.PHONY: simulate
+simulate: $(BUILD)/simulate
+	@$< --seeds $(SEEDS) --steps $(STEPS)
 
 # make fuzz [FUZZ_SECONDS=60]: every parser's fuzzer for so long each, with ASan and UBSan; make fuzz-NAME: one, for as
 # long as it is let. FUZZ_RUNS=10000000: so many executions instead. FUZZ_SANITIZE=undefined: without ASan, several times
@@ -229,6 +239,7 @@ help:
 	@echo "make run        a development daemon in the foreground, state and certificates under run/"
 	@echo "make unit       unit tests; make unit-NAME, make scenario-NAME: one"
 	@echo "make fuzz       every fuzzer for FUZZ_SECONDS; make fuzz-NAME: one; FUZZ_RUNS=N: so many executions"
+	@echo "make simulate      the officer's core, unbroken and killed again and again; SEEDS=N|FIRST-LAST STEPS=N"
 	@echo "make bench-correlate  speed and memory of correlation"
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"

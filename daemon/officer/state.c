@@ -91,6 +91,21 @@ static void mark_producers(struct state *s, const Isod__V1__Tally *t)
 	}
 }
 
+/* Matches up to a tally stand before it. Past it there are some only after a kill: they were written before it, and
+ * the tally is of a re-detection that was broken off. */
+static void forget_matched(struct cursor *c)
+{
+	const struct map_entry *e;
+
+	if (c->seen_max <= c->upto) {
+		map_release(&c->matched, NULL);
+		return;
+	}
+	for (size_t at = 0; (e = map_next(&c->matched, &at));)
+		if (strtoull(e->key.p, NULL, 10) <= c->upto)
+			map_remove(&c->matched, e->key);
+}
+
 static void cursor_tally(struct state *s, const Isod__V1__Tally *t)
 {
 	struct cursor *c = state_cursor(s, t->worker);
@@ -100,8 +115,7 @@ static void cursor_tally(struct state *s, const Isod__V1__Tally *t)
 	c->upto = t->upto;
 	if (t->upto > c->seen_max)
 		c->seen_max = t->upto;
-	/* A tally stands behind all matches up to it, and none past it came before it on the ring. */
-	map_release(&c->matched, NULL);
+	forget_matched(c);
 }
 
 bool state_has_match(const struct state *s, const Isod__V1__Match *m)

@@ -3,7 +3,7 @@
 #ifndef ISOD_TESTS_RANDOM_RECORDS_H
 #define ISOD_TESTS_RANDOM_RECORDS_H
 
-#include "steps.h"
+#include "records.h"
 
 struct random_records {
 	uint64_t seed;
@@ -110,7 +110,6 @@ static inline Isod__V1__Record *random_settings(struct random_records *r)
 static inline Isod__V1__Record *random_match(struct random_records *r)
 {
 	Isod__V1__Record *record = RANDOM_BODY(MATCH);
-	struct world w = {.now = r->now};
 	char rule[16], address[32], user[32], number[32];
 	uint32_t worker = (uint32_t)random_below(r, 2);
 
@@ -119,9 +118,9 @@ static inline Isod__V1__Record *random_match(struct random_records *r)
 	snprintf(user, sizeof(user), "u%u", (unsigned)random_below(r, 9));
 	snprintf(number, sizeof(number), "%d", (int)random_below(r, 2000) - 500);
 	Isod__V1__Match *m =
-		match_new(&w, rule, (Isod__V1__Level)random_below(r, 6),
-	                  random_chance(r, 80) ? address : NULL, random_chance(r, 60) ? user : NULL,
-	                  random_chance(r, 70) ? "web1" : NULL);
+		match_of(0, r->now, rule, (Isod__V1__Level)random_below(r, 6),
+	                 random_chance(r, 80) ? address : NULL, random_chance(r, 60) ? user : NULL,
+	                 random_chance(r, 70) ? "web1" : NULL);
 	if (random_chance(r, 90))
 		match_field_add(m, "number", number);
 	m->evidence->worker = worker;
@@ -215,6 +214,14 @@ static inline Isod__V1__Record *random_started(struct random_records *r)
 	return record;
 }
 
+static inline Isod__V1__Record *random_refusal(void)
+{
+	Isod__V1__Record *record = RANDOM_BODY(REFUSAL);
+
+	RANDOM_NEW(record->refusal, refusal);
+	return record;
+}
+
 static inline Isod__V1__Record *random_other(struct random_records *r)
 {
 	if (random_chance(r, 50)) {
@@ -222,9 +229,7 @@ static inline Isod__V1__Record *random_other(struct random_records *r)
 		RANDOM_NEW(record->tick, tick);
 		return record;
 	}
-	Isod__V1__Record *record = RANDOM_BODY(REFUSAL);
-	RANDOM_NEW(record->refusal, refusal);
-	return record;
+	return random_refusal();
 }
 
 static inline void random_init(struct random_records *r, uint64_t seed, const struct state *state)

@@ -1,5 +1,6 @@
 /* A ledger that is folded from the disk: the same digest every time, wherever it is cut; and what the books' digest
  * takes for the same. */
+#include <criterion/criterion.h>
 #include <errno.h>
 #include <sys/stat.h>
 

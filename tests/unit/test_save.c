@@ -1,5 +1,6 @@
 /* A state that was saved and loaded is the one it was: the same bytes when saved again, and whatever comes, the same
  * effects and the same state after it. What is no state is refused with its place, never folded. */
+#include <criterion/criterion.h>
 #include <errno.h>
 
 #include "base/hash.h"

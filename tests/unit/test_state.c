@@ -49,6 +49,28 @@ Test(state, cursors_know_what_is_counted_and_what_is_already_matched)
 	state_release(&w.state);
 }
 
+Test(state, a_tally_of_a_re_detection_broken_off_keeps_what_is_matched_past_it)
+{
+	struct world w;
+
+	world_init(&w);
+	Isod__V1__Match *early = match_new(&w, "a", LOW, "192.0.2.1", NULL, NULL);
+	world_match_keep(&w, early);
+	Isod__V1__Match *late = match_new(&w, "a", LOW, "192.0.2.1", NULL, NULL);
+	late->evidence->sequence = 12;
+	world_match_keep(&w, late);
+	/* Killed here; started, stopped when frame 10 was detected again; started again. */
+	tally(&w, 0, 10, "tls/192.0.2.1", 10);
+	cr_expect(state_has_match(&w.state, early));
+	cr_expect(state_has_match(&w.state, late), "it would be counted twice");
+	tally(&w, 0, 12, "tls/192.0.2.1", 2);
+	cr_expect(state_has_match(&w.state, late));
+	cr_expect_eq(w.state.cursors[0].matched.count, 0);
+	match_free(early);
+	match_free(late);
+	state_release(&w.state);
+}
+
 Test(state, the_account_of_a_source_closes)
 {
 	struct world w;
