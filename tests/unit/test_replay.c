@@ -1,6 +1,5 @@
 /* A ledger that is folded from the disk: the same digest every time, wherever it is cut; and what the books' digest
  * takes for the same. */
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -9,6 +8,7 @@
 #include "officer/digest.h"
 #include "officer/replay.h"
 #include "random_records.h"
+#include "steps.h"
 
 static char dir[FOLDER_BYTES], error[512];
 
