@@ -234,9 +234,10 @@ static struct str two(struct arena *a, struct str first, struct str second)
 	return str_make(p, first.n + second.n);
 }
 
-static void read_field(struct event *e, const struct plain_item *item, struct str line)
+/* What is made stands in `a`. */
+static void read_field(struct arena *a, struct event *e, const struct plain_item *item,
+                       struct str line)
 {
-	struct arena *a = &e->arena;
 	struct str name = item->field, value = line, rest;
 	bool null = false, derived = false, made;
 
@@ -263,7 +264,8 @@ static void read_field(struct event *e, const struct plain_item *item, struct st
 }
 
 /* `frame` is ours and of its exact size. */
-static void read_event(struct event *e, const struct plain_item *item, char *frame, size_t n)
+static void read_event(struct arena *a, struct event *e, const struct plain_item *item, char *frame,
+                       size_t n)
 {
 	struct str rest = str_make(frame, n);
 
@@ -271,7 +273,7 @@ static void read_event(struct event *e, const struct plain_item *item, char *fra
 	e->raw = rest;
 	e->flags |= n && frame[0] == '{' ? EVENT_JSON : 0;
 	while (rest.n)
-		read_field(e, item, str_split(&rest, '\n'));
+		read_field(a, e, item, str_split(&rest, '\n'));
 	for (size_t i = 0; i < n; i++)
 		frame[i] = frame[i] == 0x1e ? '\n' : frame[i];
 }
@@ -440,7 +442,7 @@ static void check(struct selection_context *c, const struct rule_text *text, str
 	char *frame = xmalloc(rest.n);
 	if (rest.n)
 		memcpy(frame, rest.p, rest.n);
-	read_event(&s->event, &text->item, frame, rest.n);
+	read_event(c->scratch, &s->event, &text->item, frame, rest.n);
 	make_rules(&rules, d, s);
 	bool holds = match(&rules, &s->event);
 	enum plainly p = plain_item_holds(c->scratch, &text->item, &s->event);
