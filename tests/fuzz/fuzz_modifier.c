@@ -24,9 +24,9 @@
 #include "sigma/evaluate.h"
 #include "sigma/match.h"
 
-#define CODED_DASHES_MAX 3 /* in one value that is encoded: each makes five values of one */
-#define PERCENTS_MAX                                                                               \
-	6 /* in one value that is expanded: each two of them make three values of one */
+#define CODED_DASHES_MAX 3  /* in all values that are encoded: each makes five of one */
+#define PERCENTS_MAX     6  /* in all values that are expanded: two of them make three of one */
+#define FIELDS_MAX       16 /* of an event */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -171,18 +171,17 @@ static size_t count_any(struct str text, const char *bytes)
 /* What is multiplied would make an execution slow, and others of its kind with it. */
 static bool is_too_wide(const struct plain_item *item)
 {
-	bool coded = false, dashed = plain_has(item, "windash"),
-	     expanded = plain_has(item, "expand");
+	bool coded = false;
+	size_t dashes = 0, percents = 0;
 
 	for (size_t i = 0; i < item->chain_count; i++)
 		coded |= plain_is_encoding(item->chain[i]);
 	for (size_t i = 0; i < item->value_count; i++) {
-		struct str text = item->values[i].text;
-		if ((coded && dashed && count_any(text, "-/%\x80") > CODED_DASHES_MAX) ||
-		    (expanded && count_any(text, "%") > PERCENTS_MAX))
-			return true;
+		dashes += count_any(item->values[i].text, "-/%\x80");
+		percents += count_any(item->values[i].text, "%");
 	}
-	return false;
+	return (coded && plain_has(item, "windash") && dashes > CODED_DASHES_MAX) ||
+	       (plain_has(item, "expand") && percents > PERCENTS_MAX);
 }
 
 /* ---- from bytes to an event ---- */
@@ -272,7 +271,7 @@ static void read_event(struct arena *a, struct event *e, const struct plain_item
 	event_reset(e);
 	e->raw = rest;
 	e->flags |= n && frame[0] == '{' ? EVENT_JSON : 0;
-	while (rest.n)
+	while (rest.n && e->count < FIELDS_MAX)
 		read_field(a, e, item, str_split(&rest, '\n'));
 	for (size_t i = 0; i < n; i++)
 		frame[i] = frame[i] == 0x1e ? '\n' : frame[i];
