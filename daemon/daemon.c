@@ -208,6 +208,11 @@ static void on_stalled(void *arg, bool stalled)
 	own_event(arg, stalled ? "ledger_stalled" : "ledger_resumed", (const char *const[]){NULL});
 }
 
+static void on_snapshot_trouble(void *arg, const char *what)
+{
+	own_event(arg, "snapshot_trouble", (const char *const[]){"detail", what, NULL});
+}
+
 static void on_view(void *arg, bool connected, const char *reason)
 {
 	struct isod *d = arg;
@@ -243,6 +248,12 @@ static void on_refused(void *arg, const Isod__V1__Refusal *refusal)
 	own_event(arg, "access_refused",
 	          (const char *const[]){"user", refusal->user, "request", refusal->request,
 	                                "detail", refusal->reason, "outcome", "failure", NULL});
+}
+
+static uint64_t on_snapshot_floor(void *arg)
+{
+	struct isod *d = arg;
+	return officer_snapshot_floor(d->officer);
 }
 
 static void on_books_event(void *arg, const char *event, const char *const *pairs)
@@ -416,6 +427,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	ingest_counters(d->ingest, add_counter, status);
 	api_counters(d->api, add_counter, status);
 	books_counters(d->books, add_counter, status);
+	officer_counters(d->officer, add_counter, status);
 	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
 	add_correlation_counters(status, state->correlate);
 	add_counter(status, "risk_entities_evicted", state->risk.evicted);
@@ -477,8 +489,13 @@ static int open_loop(struct isod *d)
 static int open_officer(struct isod *d, char *error)
 {
 	char *dir = xasprintf("%s/ledger", d->config->state_dir);
+	char *snapshots = xasprintf("%s/snapshots", d->config->state_dir);
 	const struct officer_options o = {
 		.clock = &d->clock,
+		.snapshot_dir = snapshots,
+		.snapshot_interval_ns = d->config->snapshot_interval_ns,
+		.snapshot_records = d->config->snapshot_records,
+		.snapshot_trouble = on_snapshot_trouble,
 		.ledger_dir = dir,
 		.segment_bytes = d->config->ledger_segment_bytes,
 		.base = d->base,
@@ -494,6 +511,7 @@ static int open_officer(struct isod *d, char *error)
 
 	if (r == 0)
 		r = officer_open(&o, &d->officer, error, ERROR_TEXT);
+	free(snapshots);
 	free(dir);
 	return r;
 }
@@ -539,6 +557,7 @@ static int open_edges(struct isod *d, char *error)
 	const struct books_options books = {.config = d->config,
 	                                    .base = d->base,
 	                                    .state = state,
+	                                    .snapshot = on_snapshot_floor,
 	                                    .event = on_books_event,
 	                                    .arg = d};
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "officer/digest.h"
 #include "officer/replay.h"
+#include "officer/snapshot.h"
 
 static char *ledger_in(const char *dir)
 {
@@ -49,6 +50,33 @@ static void print_state(const struct state *s, const struct replay_facts *facts,
 	       us / 1000 % 1000, facts->records * 1000000 / us);
 }
 
+/* The ledger's beginning is gone: from the oldest snapshot that will do. */
+static int replay_from_snapshot(const char *dir, const char *ledger, struct state *s,
+                                uint64_t until, struct replay_facts *facts, char *error,
+                                size_t error_size)
+{
+	char *snapshots = xasprintf("%s/snapshots", dir);
+	uint8_t chain[SHA256_BYTES];
+	uint64_t *all = NULL;
+	size_t count = 0;
+
+	int r = -ENOENT;
+	if (snapshot_list(snapshots, &all, &count) < 0)
+		count = 0;
+	for (; r < 0 && count-- > 0 && all[count] <= until;) {
+		state_release(s);
+		state_init(s);
+		r = snapshot_load(snapshots, all[count], s, chain, error, error_size);
+		if (r == 0)
+			r = replay_ledger(ledger, s, chain, until, facts, error, error_size);
+		if (r == 0)
+			printf("%-10ssnapshot of record %" PRIu64 "\n", "from", all[count]);
+	}
+	free(all);
+	free(snapshots);
+	return r;
+}
+
 int isod_replay(const char *dir, uint64_t until)
 {
 	struct replay_facts facts = {0};
@@ -57,12 +85,15 @@ int isod_replay(const char *dir, uint64_t until)
 	uint64_t began = clock_mono();
 
 	state_init(&state);
-	int r = replay_ledger(ledger, &state, until, &facts, error, sizeof(error));
+	int r = replay_ledger(ledger, &state, NULL, until, &facts, error, sizeof(error));
+	if (r == -EBADMSG && state.sequence == 0 &&
+	    replay_from_snapshot(dir, ledger, &state, until, &facts, error, sizeof(error)) == 0)
+		r = 0;
 	if (r == 0 && state.sequence == 0) {
 		snprintf(error, sizeof(error), "%s: there is no ledger here", ledger);
 		r = -ENOENT;
 	}
-	if (state.sequence)
+	if (r == 0 || facts.records)
 		print_state(&state, &facts, clock_mono() - began);
 	if (r < 0)
 		fprintf(stderr, "isod: %s\n", log_escape(str_of(error), safe, sizeof(safe)));

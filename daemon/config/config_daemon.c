@@ -569,6 +569,23 @@ static const struct option options[] = {
          .help = "past this size the oldest records that a snapshot covers are removed, whatever "
                  "their age"},
 
+	{.section = "snapshot",
+         .name = "interval",
+         .type = OPTION_DURATION,
+         AT(snapshot_interval_ns),
+         .fallback = "15m",
+         .min = "1s",
+         .max = "7d",
+         .help = "so often the whole state is written, so that a start folds only the rest"},
+	{.section = "snapshot",
+         .name = "records",
+         .type = OPTION_NUMBER,
+         AT(snapshot_records),
+         .fallback = "1000000",
+         .min = "1000",
+         .max = "1000000000",
+         .help = "and after so many ledger records"},
+
 	{.section = "incidents",
          .name = "window",
          .type = OPTION_DURATION,

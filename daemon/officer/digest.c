@@ -200,8 +200,8 @@ static void put_sources(struct books *b)
 		buf_printf(&b->line,
 		           "source %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
 		           " %" PRIu64 " %" PRIu64,
-		           s->received, s->matched, s->unmatched, s->undecoded, s->truncated,
-		           s->bytes, s->last_received_ns);
+		           s->received - s->refused - s->shed, s->matched, s->unmatched,
+		           s->undecoded, s->truncated, s->bytes, s->last_received_ns);
 		put_text(&b->line, s->source);
 		line_end(b);
 	}

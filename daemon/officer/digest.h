@@ -18,8 +18,8 @@ void state_digest(const struct state *s, uint8_t ret[static SHA256_BYTES]);
  *                      of entities, tactics, techniques, rules (with level, count, first and last time) and evidence,
  *                      as far as none was left out of them, else how many there were; the routes it was notified by
  *   each risk entity   its matches (its score depends on when the ledger was written)
- *   each source        received, matched, unmatched, undecoded, truncated, bytes, the last time received; but not
- *                      isod's own events, and not what was refused before it became evidence
+ *   each source        events, matched, unmatched, undecoded, truncated, bytes, the last time received; but not
+ *                      isod's own events, and not what was refused or shed before it became evidence
  *   each rule          how often it held, and how often each severity did
  *   each producer      how far it is counted
  *   all                matches

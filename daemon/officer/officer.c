@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pb.h"
-#include "officer/replay.h"
+#include "officer/recover.h"
+#include "officer/snapshot_keeper.h"
 
 #define BATCH_RECORDS 4096          /* of one group commit: bounds the time between loop turns */
 #define RETRY_NS      NS_PER_SECOND /* between attempts at a ledger that cannot be written */
@@ -32,7 +33,9 @@ struct officer {
 	struct state state;
 	struct pending *batch; /* appended, not yet durable and folded */
 	size_t batch_count, batch_cap;
-	uint64_t last_ns; /* time of the last record appended */
+	uint64_t last_ns;                  /* time of the last record appended */
+	struct snapshot_keeper *snapshots; /* NULL: none are taken */
+	struct recovery recovery;
 	bool stalled;
 	bool folding;
 	bool set_back;      /* the system's clock is behind the ledger's, and that was told */
@@ -118,7 +121,9 @@ static void batch_fold(struct officer *o, struct pending *batch, size_t count)
  * effect posts while the batch is folded come after it: a batch of their own. */
 static int batch_commit(struct officer *o)
 {
-	while (o->batch_count && !o->folding) {
+	if (o->batch_count == 0 || o->folding)
+		return 0;
+	while (o->batch_count) {
 		int r = segment_sync(o->ledger);
 		set_stalled(o, r < 0, r);
 		if (r < 0)
@@ -130,6 +135,8 @@ static int batch_commit(struct officer *o)
 		batch_fold(o, batch, count);
 		free(batch);
 	}
+	if (o->snapshots)
+		snapshot_keeper_consider(o->snapshots, &o->state, segment_chain(o->ledger));
 	return 0;
 }
 
@@ -222,20 +229,57 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life ---- */
 
+static void on_snapshot(void *arg, uint64_t sequence, int error)
+{
+	struct officer *o = arg;
+	char *what;
+
+	if (error == 0 || !o->options.snapshot_trouble)
+		return;
+	what = xasprintf("the one after record %llu was not written: %s",
+	                 (unsigned long long)sequence, strerror(-error));
+	o->options.snapshot_trouble(o->options.effects.arg, what);
+	free(what);
+}
+
+static int recover(struct officer *o, char *error, size_t error_size)
+{
+	const struct officer_options *options = &o->options;
+	const struct snapshot_options keeper = {.dir = options->snapshot_dir,
+	                                        .interval_ns = options->snapshot_interval_ns,
+	                                        .records = options->snapshot_records,
+	                                        .base = options->base,
+	                                        .done = on_snapshot,
+	                                        .arg = o};
+	uint64_t began = clock_mono();
+	int r = state_recover(&o->state, options->ledger_dir, options->snapshot_dir, &o->recovery,
+	                      error, error_size);
+
+	if (r < 0)
+		return r;
+	uint64_t records = o->recovery.facts.records, took = clock_mono() - began;
+	if (records || o->recovery.snapshot)
+		log_notice(
+			"the ledger's state is back: snapshot of record %llu, %llu records after "
+			"it, in %llu ms",
+			(unsigned long long)o->recovery.snapshot, (unsigned long long)records,
+			(unsigned long long)(took / NS_PER_MS));
+	if (options->snapshot_dir)
+		o->snapshots = snapshot_keeper_new(&keeper, o->recovery.snapshot);
+	return 0;
+}
+
 int officer_open(const struct officer_options *options, struct officer **ret, char *error,
                  size_t error_size)
 {
 	struct officer *o = xcalloc(1, sizeof(*o));
 	const struct segment_options so = {.kind = SEGMENT_LEDGER,
 	                                   .segment_bytes = options->segment_bytes};
-	struct replay_facts facts;
-
 	o->options = *options;
 	state_init(&o->state);
 	int r = segment_open(options->ledger_dir, &so, &o->ledger, error, error_size);
 	if (r == 0)
-		r = replay_ledger(options->ledger_dir, &o->state, UINT64_MAX, &facts, error,
-		                  error_size);
+		r = recover(o, error, error_size);
 	if (r < 0) {
 		officer_close(o);
 		return r;
@@ -260,6 +304,9 @@ void officer_close(struct officer *o)
 	if (o->ledger && o->batch_count && segment_sync(o->ledger) < 0)
 		log_error("%zu records were not written to the ledger in %s", o->batch_count,
 		          o->options.ledger_dir);
+	if (o->snapshots && o->batch_count == 0)
+		snapshot_keeper_now(o->snapshots, &o->state, segment_chain(o->ledger));
+	snapshot_keeper_free(o->snapshots);
 	for (size_t i = 0; i < o->batch_count; i++)
 		isod__v1__record__free_unpacked(o->batch[i].record, NULL);
 	free(o->batch);
@@ -300,6 +347,8 @@ void officer_start(struct officer *o, const Isod__V1__Started *started,
 	officer_post(o, &record);
 	event_add(o->wake, NULL);
 	arm_timer(o);
+	if (o->recovery.refused && o->options.snapshot_trouble)
+		o->options.snapshot_trouble(o->options.effects.arg, o->recovery.why);
 }
 
 int officer_settings(struct officer *o, const Isod__V1__Settings *settings)
@@ -319,6 +368,25 @@ const struct state *officer_state(const struct officer *o)
 const uint8_t *officer_head(const struct officer *o)
 {
 	return segment_chain(o->ledger);
+}
+
+uint64_t officer_snapshot_floor(const struct officer *o)
+{
+	return o->snapshots ? snapshot_keeper_floor(o->snapshots) : 0;
+}
+
+void officer_counters(const struct officer *o,
+                      void (*count)(void *arg, const char *name, uint64_t value), void *arg)
+{
+	if (!o->snapshots)
+		return;
+	const struct snapshot_counts *n = snapshot_keeper_counts(o->snapshots);
+	count(arg, "snapshot_sequence", n->sequence);
+	count(arg, "snapshot_bytes", n->bytes);
+	count(arg, "snapshots_written", n->written);
+	count(arg, "snapshots_failed", n->failed);
+	count(arg, "snapshots_refused", o->recovery.refused);
+	count(arg, "snapshot_pause_ns", n->pause_ns);
 }
 
 int officer_record(struct officer *o, const Isod__V1__Record *record)

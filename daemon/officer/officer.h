@@ -19,7 +19,11 @@ struct officer_options {
 	uint64_t segment_bytes;
 	struct event_base *base; /* the loop it runs in */
 	struct inbox *inbox;
-	struct effects effects; /* what to do in the world; arg is the caller's */
+	struct effects effects;   /* what to do in the world; arg is the caller's */
+	const char *snapshot_dir; /* NULL: no snapshots are taken or looked for */
+	uint64_t snapshot_interval_ns, snapshot_records; /* officer/snapshot_keeper.h */
+	/* A snapshot was not written, or one was refused at the start: what is wrong. */
+	void (*snapshot_trouble)(void *arg, const char *what);
 	/* The ledger cannot be written (disk full, EIO): called once when it begins and once when it ends. */
 	void (*stalled)(void *arg, bool stalled);
 };
@@ -27,6 +31,7 @@ struct officer_options {
 /* Opens the ledger and folds it. 0 and *ret, or -errno with the reason in `error`. */
 int officer_open(const struct officer_options *o, struct officer **ret, char *error,
                  size_t error_size);
+/* Writes a last snapshot if it can. NULL is allowed. */
 void officer_close(struct officer *o);
 
 /* Begins to take from the inbox: writes Started, and Settings if they differ from the ledger's. */
@@ -41,6 +46,12 @@ int officer_settings(struct officer *o, const Isod__V1__Settings *settings);
 const struct state *officer_state(const struct officer *o);
 /* The chain's head after the last durable record. */
 const uint8_t *officer_head(const struct officer *o);
+
+/* The ledger up to this sequence is covered by both kept snapshots; 0: it is needed whole. */
+uint64_t officer_snapshot_floor(const struct officer *o);
+/* Snapshots written, failed and refused, and the like, by name. */
+void officer_counters(const struct officer *o,
+                      void (*count)(void *arg, const char *name, uint64_t value), void *arg);
 
 /* Appends an operator's command or a refusal, makes it durable and folds it before returning: what the caller then
  * reads from the state is the outcome. 0; -EAGAIN when the ledger is stalled (nothing was changed); another -errno

@@ -79,18 +79,46 @@ static int replay_all(struct replay *r, uint64_t until, char *error, size_t erro
 	return e < 0 ? e : 0;
 }
 
-int replay_ledger(const char *dir, struct state *s, uint64_t until, struct replay_facts *ret,
-                  char *error, size_t error_size)
+/* The record that the state ends with is in the ledger, and everything before it is what it was. */
+static int prove(struct replay *r, const uint8_t *chain, char *error, size_t error_size)
 {
-	struct replay r = {.dir = dir, .state = s};
+	uint64_t sequence = r->state->sequence;
+	struct record record;
 
-	int e = segment_reader_open(dir, SEGMENT_LEDGER, s->sequence + 1, &r.reader, error,
-	                            error_size);
+	int e = segment_read(r->reader, &record, error, error_size);
 	if (e < 0)
 		return e;
+	if (e == 0)
+		snprintf(error, error_size,
+		         "the ledger in %s ends before record %" PRIu64
+		         ", which the snapshot ends with",
+		         r->dir, sequence);
+	else if (record.sequence != sequence ||
+	         memcmp(segment_reader_chain(r->reader), chain, SHA256_BYTES) != 0)
+		snprintf(error, error_size,
+		         "the snapshot of record %" PRIu64 " is not of the ledger in %s", sequence,
+		         r->dir);
+	else
+		return 0;
+	return -ESTALE;
+}
+
+int replay_ledger(const char *dir, struct state *s, const uint8_t *chain, uint64_t until,
+                  struct replay_facts *ret, char *error, size_t error_size)
+{
+	struct replay r = {.dir = dir, .state = s};
+	uint64_t from = s->sequence + (chain ? 0 : 1);
+
+	int e = segment_reader_open(dir, SEGMENT_LEDGER, from, &r.reader, error, error_size);
+	if (e < 0)
+		return e;
+	if (chain)
+		memcpy(r.facts.chain, chain, SHA256_BYTES);
 	arena_init(&r.arena, 0);
 	r.allocator = (ProtobufCAllocator){take, leave, &r.arena};
-	e = replay_all(&r, until, error, error_size);
+	e = chain ? prove(&r, chain, error, error_size) : 0;
+	if (e == 0)
+		e = replay_all(&r, until, error, error_size);
 	segment_reader_close(r.reader);
 	arena_release(&r.arena);
 	*ret = r.facts;

@@ -59,7 +59,8 @@ static uint64_t replay(struct state *s, uint64_t until)
 {
 	struct replay_facts facts;
 
-	cr_assert_eq(replay_ledger(dir, s, until, &facts, error, sizeof(error)), 0, "%s", error);
+	cr_assert_eq(replay_ledger(dir, s, NULL, until, &facts, error, sizeof(error)), 0, "%s",
+	             error);
 	return facts.records;
 }
 
@@ -103,7 +104,7 @@ Test(replay, tells_the_chain_value_after_the_last_record)
 
 	write_ledger(&live, 3, 500);
 	state_init(&again);
-	cr_assert_eq(replay_ledger(dir, &again, UINT64_MAX, &facts, error, sizeof(error)), 0);
+	cr_assert_eq(replay_ledger(dir, &again, NULL, UINT64_MAX, &facts, error, sizeof(error)), 0);
 	cr_assert_eq(segment_verify(dir, SEGMENT_LEDGER, &report), 0);
 	cr_assert_arr_eq(facts.chain, report.chain, SHA256_BYTES);
 	state_release(&again);
@@ -123,7 +124,7 @@ Test(replay, stops_before_what_is_no_record_and_names_it)
 	segment_append(l, T0, &junk, 1);
 	segment_close(l);
 	state_init(&again);
-	cr_assert_eq(replay_ledger(dir, &again, UINT64_MAX, &facts, error, sizeof(error)),
+	cr_assert_eq(replay_ledger(dir, &again, NULL, UINT64_MAX, &facts, error, sizeof(error)),
 	             -EBADMSG);
 	cr_assert_not_null(strstr(error, "sequence 101"), "%s", error);
 	cr_assert_eq(facts.records, 100);
