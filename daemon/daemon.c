@@ -17,6 +17,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "alarm.h"
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -54,6 +55,9 @@ struct isod {
 	struct api *api;
 	struct ingest *ingest;
 	struct reload *reload;
+	struct alarm *alarm;
+	struct event *storage; /* made active by workers */
+	bool evidence_stalled;
 	struct books *books;
 	uint64_t rules_loaded, rules_refused; /* reloads */
 	char *rules_error;                    /* of the last one; NULL: it was good */
@@ -203,15 +207,62 @@ static void on_evicted(void *arg, const char *correlation, uint64_t count)
 	          (const char *const[]){"correlation", correlation, "groups", text, NULL});
 }
 
+/* ---- storage that fails ---- */
+
 static void on_stalled(void *arg, bool stalled)
 {
-	own_event(arg, stalled ? "ledger_stalled" : "ledger_resumed", (const char *const[]){NULL});
+	struct isod *d = arg;
+	bool broken;
+	int error = officer_storage(d->officer, &broken);
+
+	own_event(d, stalled ? "ledger_stalled" : "ledger_resumed", (const char *const[]){NULL});
+	if (stalled && d->alarm)
+		alarm_storage(d->alarm, "the ledger", error, broken);
 }
 
 static void on_snapshot_trouble(void *arg, const char *what)
 {
 	own_event(arg, "snapshot_trouble", (const char *const[]){"detail", what, NULL});
 }
+
+/* From a worker's thread: looked at in this one. */
+static void on_storage(void *arg)
+{
+	struct isod *d = arg;
+	event_active(d->storage, EV_READ, 0);
+}
+
+static void on_storage_here(evutil_socket_t fd, short what, void *arg)
+{
+	struct isod *d = arg;
+	bool broken;
+	int r = ingest_storage(d->ingest, &broken);
+
+	(void)fd;
+	(void)what;
+	if (broken || (r && !d->evidence_stalled))
+		alarm_storage(d->alarm, "evidence", r, broken);
+	d->evidence_stalled = r != 0;
+}
+
+static void on_alarm(void *arg, const Isod__V1__Notification *n, const Isod__V1__Incident *incident)
+{
+	struct isod *d = arg;
+	escalate_send(d->escalate, n, incident);
+}
+
+static void open_alarm(struct isod *d)
+{
+	const struct alarm_options o = {
+		.config = d->config, .base = d->base, .send = on_alarm, .arg = d};
+
+	d->alarm = alarm_new(&o);
+	d->storage = event_new(d->base, -1, 0, on_storage_here, d);
+	if (!d->storage)
+		abort();
+}
+
+/* ---- more callbacks between the stages ---- */
 
 static void on_view(void *arg, bool connected, const char *reason)
 {
@@ -230,6 +281,8 @@ static void on_plugin_result(void *arg, const Isod__V1__PluginResult *result)
 	struct isod *d = arg;
 	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
 
+	if (alarm_result(d->alarm, result))
+		return;
 	record.body_case = ISOD__V1__RECORD__BODY_PLUGIN_RESULT;
 	record.plugin_result = (Isod__V1__PluginResult *)(uintptr_t)result;
 	officer_post(d->officer, &record);
@@ -550,6 +603,7 @@ static int open_edges(struct isod *d, char *error)
 	                                      .inbox = &d->inbox,
 	                                      .content = d->content,
 	                                      .parked = on_parked,
+	                                      .storage = on_storage,
 	                                      .arg = d,
 	                                      .cursors = state->cursors,
 	                                      .cursor_count = state->cursor_count};
@@ -562,6 +616,7 @@ static int open_edges(struct isod *d, char *error)
 	                                    .arg = d};
 
 	open_reload(d);
+	open_alarm(d);
 	int r = ingest_open(&ingest, &d->ingest, error, ERROR_TEXT);
 
 	if (r == 0)
@@ -665,6 +720,8 @@ void isod_stop(struct isod *d)
 	books_close(d->books);
 	api_close(d->api);
 	escalate_close(d->escalate);
+	alarm_free(d->alarm);
+	d->alarm = NULL;
 	view_close(d->view);
 	officer_close(d->officer);
 	ingest_free(d->ingest);
@@ -673,6 +730,8 @@ void isod_stop(struct isod *d)
 	for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
 		if (d->signals[i])
 			event_free(d->signals[i]);
+	if (d->storage)
+		event_free(d->storage);
 	if (d->base)
 		event_base_free(d->base);
 	if (d->lock_fd >= 0)

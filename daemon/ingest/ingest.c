@@ -119,6 +119,8 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->shared.arg = i;
 	i->shared.swap.parked_all = o->parked;
 	i->shared.swap.arg = o->arg;
+	i->shared.storage = o->storage;
+	i->shared.storage_arg = o->arg;
 	i->worker_count = (size_t)o->config->workers;
 	i->workers = xcalloc(i->worker_count, sizeof(*i->workers));
 	i->cursors = xcalloc(o->cursor_count, sizeof(*i->cursors));
@@ -253,6 +255,19 @@ void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, s
 		list[n] = listener_status(&i->listeners[n]);
 	*ret_statuses = list;
 	*ret_count = i->listener_count;
+}
+
+int ingest_storage(struct ingest *i, bool *ret_broken)
+{
+	int r = 0;
+
+	*ret_broken = false;
+	for (size_t n = 0; n < i->worker_count && !*ret_broken; n++) {
+		int error = atomic_load(&i->workers[n].storage);
+		r = error ? error : r;
+		*ret_broken = error && atomic_load(&i->workers[n].storage_broken);
+	}
+	return r;
 }
 
 static const char *stall_text(int r)

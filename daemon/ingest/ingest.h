@@ -16,6 +16,8 @@ struct ingest_options {
 	struct content *content; /* sigma/content.h; made for config->workers workers */
 	/* All workers stand still for another content: see ingest_swap. From a worker's thread. May be NULL. */
 	void (*parked)(void *arg);
+	/* Evidence cannot be written, or can again: see ingest_storage. From a worker's thread. May be NULL. */
+	void (*storage)(void *arg);
 	void *arg;
 	const struct cursor *
 		cursors; /* from the ledger, by worker: where evidence must be detected again from */
@@ -59,6 +61,9 @@ void ingest_own_event(struct ingest *i, struct str json);
 void ingest_status(struct ingest *i, Isod__V1__ListenerStatus ***ret_statuses, size_t *ret_count);
 /* From any thread: how far the workers are, but for `ledger`, which the officer knows. As above. */
 void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, size_t *ret_count);
+/* From any thread: 0, or the negative errno with which some worker's evidence cannot be written. *ret_broken: not even
+ * later, because nobody knows any more what of it is on the disk (log/segment.h, segment_sync). */
+int ingest_storage(struct ingest *i, bool *ret_broken);
 /* Frames that arrived and are not yet counted in the ledger, own events dropped, and the like, by name. */
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg);

@@ -69,6 +69,10 @@ static void tell_evidence(struct worker *w, int r)
 
 	tell(w, r ? "evidence_stalled" : "evidence_resumed", pairs, ARRAY_LEN(pairs));
 	free(detail);
+	atomic_store(&w->storage_broken, segment_broken(w->evidence));
+	atomic_store(&w->storage, r);
+	if (w->shared->storage)
+		w->shared->storage(w->shared->storage_arg);
 }
 
 /* ---- stalls ---- */

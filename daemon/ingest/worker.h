@@ -78,6 +78,8 @@ struct ingest_shared {
 	void (*own_event)(void *arg, struct str json);
 	void *arg;
 	struct swap swap;
+	void (*storage)(void *arg); /* evidence cannot be written, or can again; may be NULL */
+	void *storage_arg;
 };
 
 struct worker;
@@ -140,9 +142,10 @@ struct worker {
 	_Atomic bool stopping, ended;
 	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
 	_Atomic uint64_t evidence_upto, detected_upto;
-	_Atomic int
-		stalled; /* the negative errno of what keeps it from taking anything in; 0: nothing */
-	uint64_t report_window; /* clock_mono() of its begin, and how many there were in it */
+	_Atomic int stalled; /* what keeps it from taking anything in, negative errno; or 0 */
+	_Atomic int storage; /* with what evidence cannot be written, the same */
+	_Atomic bool storage_broken; /* … ever again by this process */
+	uint64_t report_window;      /* clock_mono() of its begin, and how many there were in it */
 	unsigned reports;
 	uint64_t own_shed; /* own events dropped that are in the account already */
 

@@ -112,6 +112,9 @@ int segment_flush(struct segment_log *l);
  * fails nobody knows what reached the disk, and asking again would answer "done" without being true: from then on
  * every flush and sync of this log fails with that error until it is opened anew. */
 int segment_sync(struct segment_log *l);
+/* True after such a failure. What the log has in the file is then thrown out of the kernel's cache, so that whoever opens
+ * it anew reads what the disk really holds. */
+bool segment_broken(const struct segment_log *l);
 
 /* ---- reading: any number of readers, also of a log that is being written ---- */
 struct segment_reader;

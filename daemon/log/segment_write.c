@@ -256,6 +256,11 @@ const uint8_t *segment_chain(const struct segment_log *l)
 	return l->chain;
 }
 
+bool segment_broken(const struct segment_log *l)
+{
+	return l->broken != 0;
+}
+
 size_t segment_pending(const struct segment_log *l)
 {
 	return l->pending.n - l->written;
@@ -376,6 +381,8 @@ static int sync_written(struct segment_log *l)
 	int r = file_sync(l->fd);
 	if (r < 0) {
 		l->broken = r;
+		/* The kernel takes pages that it failed to write for clean: they would be believed at the next start. */
+		(void)posix_fadvise(l->fd, 0, 0, POSIX_FADV_DONTNEED);
 		return r;
 	}
 	l->unsynced = false;

@@ -37,6 +37,7 @@ struct officer {
 	struct snapshot_keeper *snapshots; /* NULL: none are taken */
 	struct recovery recovery;
 	bool stalled;
+	int error; /* why; 0: it is not */
 	bool folding;
 	bool set_back;      /* the system's clock is behind the ledger's, and that was told */
 	uint64_t malformed; /* records from the inbox that were none */
@@ -84,6 +85,7 @@ static void set_stalled(struct officer *o, bool stalled, int error)
 	if (stalled == o->stalled)
 		return;
 	o->stalled = stalled;
+	o->error = error;
 	if (stalled)
 		log_error(
 			"the ledger in %s cannot be written: %s; nothing is taken in until it can",
@@ -363,6 +365,12 @@ int officer_settings(struct officer *o, const Isod__V1__Settings *settings)
 const struct state *officer_state(const struct officer *o)
 {
 	return &o->state;
+}
+
+int officer_storage(const struct officer *o, bool *ret_broken)
+{
+	*ret_broken = segment_broken(o->ledger);
+	return o->error;
 }
 
 const uint8_t *officer_head(const struct officer *o)

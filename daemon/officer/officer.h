@@ -44,6 +44,8 @@ void officer_start(struct officer *o, const Isod__V1__Started *started,
 int officer_settings(struct officer *o, const Isod__V1__Settings *settings);
 
 const struct state *officer_state(const struct officer *o);
+/* 0, or the negative errno with which the ledger cannot be written. *ret_broken: not even later (segment_sync). */
+int officer_storage(const struct officer *o, bool *ret_broken);
 /* The chain's head after the last durable record. */
 const uint8_t *officer_head(const struct officer *o);
 
