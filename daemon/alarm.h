@@ -27,7 +27,7 @@ void alarm_free(struct alarm *a);
 
 void alarm_raise(struct alarm *a, const char *title, const char *detail);
 /* `what` (evidence, the ledger) cannot be written. If `broken` (log/segment.h, segment_sync) the process ends: with
- * status EX_IOERR, as soon as the plugins have told it or LAST_GASP_NS later. */
+ * status EX_IOERR, as soon as the plugins have told it or five seconds later. */
 void alarm_storage(struct alarm *a, const char *what, int error, bool broken);
 /* A plugin's answer. False: not to an alarm, the ledger's business. */
 bool alarm_result(struct alarm *a, const Isod__V1__PluginResult *result);
