@@ -539,6 +539,17 @@ static int open_loop(struct isod *d)
 	return 0;
 }
 
+/* The ledger is damaged: what a person can do about it. */
+static void offer_cut(const char *dir)
+{
+	struct segment_report report;
+
+	if (segment_verify(dir, SEGMENT_LEDGER, &report) == -EBADMSG && report.records)
+		log_error("the ledger is good up to sequence %llu: restore it from a copy, or set "
+		          "aside what stands behind that with `isoctl ledger cut --at %llu %s`",
+		          (unsigned long long)report.last, (unsigned long long)report.last, dir);
+}
+
 static int open_officer(struct isod *d, char *error)
 {
 	char *dir = xasprintf("%s/ledger", d->config->state_dir);
@@ -564,6 +575,8 @@ static int open_officer(struct isod *d, char *error)
 
 	if (r == 0)
 		r = officer_open(&o, &d->officer, error, ERROR_TEXT);
+	if (r == -EBADMSG)
+		offer_cut(dir);
 	free(snapshots);
 	free(dir);
 	return r;

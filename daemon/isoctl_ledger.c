@@ -48,6 +48,10 @@ static void print_table(const char *dir, const struct segment_report *r)
 		       " (or isod is writing)\n",
 		       "tail", r->torn_bytes);
 	printf("%-10s%s\n", "result", r->error[0] ? "DAMAGED" : "sound");
+	if (r->error[0] && r->records)
+		printf("%-10s%" PRIu64 " (isoctl ledger cut --at %" PRIu64
+		       " sets aside what stands behind it)\n",
+		       "last good", r->last, r->last);
 	if (r->error[0])
 		printf("%-10s%s\n", "first bad", log_escape(str_of(r->error), safe, sizeof(safe)));
 }
@@ -135,9 +139,40 @@ static int ledger_show(const struct isoctl *ctl, int argc, char **argv)
 	return r < 0 && r != -ECANCELED ? 1 : 0;
 }
 
+static int ledger_cut(const struct isoctl *ctl, int argc, char **argv)
+{
+	uint64_t at = 0;
+	const struct isoctl_option options[] = {{.name = "--at", .number = &at}, {0}};
+	char error[512] = "", *aside = NULL;
+
+	(void)ctl;
+	int r = isoctl_options(options, &argc, argv, 1);
+	if (r)
+		return r;
+	if (at == 0) {
+		fprintf(stderr, "isoctl: --at SEQUENCE is needed: the last good one, which "
+		                "`isoctl ledger verify` tells\n");
+		return 2;
+	}
+	char *dir = ledger_dir(argc, argv);
+	r = segment_cut(dir, SEGMENT_LEDGER, at, &aside, error, sizeof(error));
+	if (r < 0)
+		fprintf(stderr, "isoctl: %s\n", error);
+	else
+		printf("%s ends with sequence %" PRIu64 " now; what stood behind it is in %s\n",
+		       dir, at, aside);
+	free(aside);
+	free(dir);
+	return r < 0 ? 1 : 0;
+}
+
 const struct isoctl_command isoctl_ledger_commands[] = {
 	{"ledger", "verify", "[DIR]",
          "prove checksums, sequences and hash chain of the ledger in DIR, offline", ledger_verify},
+	{"ledger", "cut", "--at SEQUENCE [DIR]",
+         "set everything behind SEQUENCE aside, into a folder in DIR: after damage, with isod "
+         "stopped",
+         ledger_cut},
 	{"ledger", "show", "[DIR] [--from SEQUENCE] [--limit N]",
          "print the ledger's records as JSON, one a line", ledger_show},
 	{0},

@@ -296,8 +296,8 @@ void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, si
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg)
 {
-	uint64_t untallied = 0, redetecting = 0, redetected = 0, stalls = 0, dropped = 0,
-		 incomplete = 0, limited = 0;
+	uint64_t untallied = 0, redetecting = 0, redetected = 0, failures = 0, stalls = 0,
+		 dropped = 0, incomplete = 0, limited = 0;
 
 	for (size_t n = 0; n < i->worker_count; n++) {
 		struct pipeline_counts counts = pipeline_counts(i->workers[n].pipeline);
@@ -306,6 +306,8 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 		untallied += atomic_load_explicit(&i->workers[n].untallied, memory_order_relaxed);
 		redetecting += !atomic_load(&i->workers[n].serving);
 		redetected += atomic_load_explicit(&i->workers[n].redetected, memory_order_relaxed);
+		failures += atomic_load_explicit(&i->workers[n].redetect_failures,
+		                                 memory_order_relaxed);
 		stalls += atomic_load_explicit(&i->workers[n].stalls, memory_order_relaxed);
 		dropped +=
 			atomic_load_explicit(&i->workers[n].mailbox_dropped, memory_order_relaxed) +
@@ -314,6 +316,7 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 	count(arg, "ingest_frames_untallied", untallied);
 	count(arg, "ingest_workers_redetecting", redetecting);
 	count(arg, "ingest_frames_redetected", redetected);
+	count(arg, "ingest_redetect_failures", failures);
 	count(arg, "ingest_stalls", stalls);
 	count(arg, "ingest_own_events_dropped", dropped);
 	count(arg, "ingest_events_incomplete", incomplete);

@@ -425,10 +425,16 @@ int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, ui
 		return r;
 	p->worker = worker;
 	p->redetecting = true;
+	p->upto = from - 1;
 	int64_t frames = redetect_all(p, reader, go_on, arg, error, error_size);
 	segment_reader_close(reader);
 	sources_forget(&p->sources);
 	p->worker = p->o.worker;
 	p->redetecting = false;
 	return frames;
+}
+
+uint64_t pipeline_redetected(const struct pipeline *p)
+{
+	return p->upto;
 }

@@ -74,5 +74,7 @@ void pipeline_tally(struct pipeline *p);
 int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, uint64_t from,
                           bool (*go_on)(void *arg, bool full), void *arg, char *error,
                           size_t error_size);
+/* The last sequence that the last pipeline_redetect came to. */
+uint64_t pipeline_redetected(const struct pipeline *p);
 
 #endif

@@ -403,25 +403,48 @@ static char *evidence_dir(const struct worker *w, size_t worker)
 	return xasprintf("%s/evidence/%zu", w->shared->config->state_dir, worker);
 }
 
+/* The sequence that the first segment behind `from` begins with; 0: there is none. */
+static uint64_t segment_behind(const char *dir, uint64_t from)
+{
+	uint64_t *firsts = NULL, found = 0;
+	size_t count = 0;
+
+	segment_firsts(dir, &firsts, &count);
+	for (size_t i = 0; i < count && !found; i++)
+		if (firsts[i] > from)
+			found = firsts[i];
+	free(firsts);
+	return found;
+}
+
+/* What is damaged is told and left out; it goes on with the segment behind it. */
 static void redetect(struct worker *w, size_t whose)
 {
 	char *dir = evidence_dir(w, whose), error[ERROR_TEXT] = "";
-	uint64_t upto = whose < w->cursor_count ? w->cursors[whose].upto : 0;
+	uint64_t from = (whose < w->cursor_count ? w->cursors[whose].upto : 0) + 1;
+	uint64_t tried = 0;
+	int64_t frames = 0;
 
-	w->own_evidence = whose == w->index;
-	if (w->own_evidence) {
-		atomic_store(&w->evidence_upto, pipeline_evidence(w->pipeline));
-		atomic_store(&w->detected_upto, upto);
-	}
-	int64_t n = pipeline_redetect(w->pipeline, whose, dir, upto + 1, go_on, w, error,
-	                              sizeof(error));
-
-	if (n < 0 && n != -ENOENT)
+	while (from && !atomic_load(&w->stopping)) {
+		int64_t n = pipeline_redetect(w->pipeline, whose, dir, from, go_on, w, error,
+		                              sizeof(error));
+		frames += n > 0 ? n : 0;
+		if (n >= 0 || n == -ENOENT)
+			break;
 		log_error("evidence of worker %zu cannot all be detected again: %s", whose, error);
-	if (n > 0) {
-		log_notice("worker %zu: %lld frames of %s detected again", w->index, (long long)n,
-		           dir);
-		count_add(&w->redetected, (uint64_t)n);
+		count_add(&w->redetect_failures, 1);
+		if (n != -EBADMSG)
+			break;
+		/* The damage is in the segment of what comes next. Where only its seam is wrong it is good by itself. */
+		from = segment_behind(dir, pipeline_redetected(w->pipeline));
+		if (from && from <= tried)
+			from = segment_behind(dir, tried);
+		tried = from;
+	}
+	if (frames > 0) {
+		log_notice("worker %zu: %lld frames of %s detected again", w->index,
+		           (long long)frames, dir);
+		count_add(&w->redetected, (uint64_t)frames);
 	}
 	free(dir);
 }

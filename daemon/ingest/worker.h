@@ -140,6 +140,7 @@ struct worker {
 	bool started;
 	_Atomic bool serving; /* past re-detection */
 	_Atomic bool stopping, ended;
+	_Atomic uint64_t redetect_failures; /* damaged evidence that was left out */
 	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
 	_Atomic uint64_t evidence_upto, detected_upto;
 	_Atomic int stalled; /* what keeps it from taking anything in, negative errno; or 0 */

@@ -48,7 +48,9 @@
  * length with a wrong CRC in which a whole disk sector (512 bytes by file offset, as far as they belong to the record)
  * reads as zeros, with no whole record behind it; or a newest segment that has not even its header (shorter than 64
  * bytes, or 64 zeros). It is cut off at open, with a message. Everything else that is wrong is damage, also in the
- * last record: open fails with -EBADMSG and says where. */
+ * last record: reading fails with -EBADMSG and says where, and so does opening a ledger. Evidence goes on behind its
+ * damage, because new evidence is worth more than none: opening it begins a new segment, with a sequence past all that
+ * the damaged one can hold, whose header follows the last good chain value. */
 #ifndef ISOD_LOG_SEGMENT_H
 #define ISOD_LOG_SEGMENT_H
 
@@ -79,7 +81,7 @@ struct segment_options {
 };
 
 /* Opens or creates the log in folder `dir`, proves its newest segment, repairs a torn tail (a warning is logged),
- * positions after the last record. 0 and *ret; -EBADMSG (damage), -EBUSY (another writer has it open), -errno.
+ * positions after the last record. 0 and *ret; -EBADMSG (a damaged ledger), -EBUSY (another writer has it open), -errno.
  * `error` says what and where. */
 int segment_open(const char *dir, const struct segment_options *options, struct segment_log **ret,
                  char *error, size_t error_size);
@@ -177,5 +179,15 @@ int segment_pack(const char *dir, enum segment_kind kind, struct segment_info *i
  * removed is for the caller to know (log/keeper.h). */
 int segment_remove(const char *dir, enum segment_kind kind, const struct segment_info *info,
                    char *error, size_t error_size);
+
+/* ---- after damage ---- */
+
+/* Cuts the log behind sequence `last`: everything behind it, and the whole file it stands in, is set aside in a new folder
+ * "cut-LAST-SECONDS" in `dir`, with a README that tells so; nothing is deleted. The segment that holds `last` is proven
+ * up to it. 0 and the folder in *ret_aside (the caller frees); -EBADMSG when `last` stands behind the damage, -ERANGE
+ * when there is no such sequence or nothing behind it, -EWOULDBLOCK while somebody writes to the log, -errno; with
+ * `error`. */
+int segment_cut(const char *dir, enum segment_kind kind, uint64_t last, char **ret_aside,
+                char *error, size_t error_size);
 
 #endif

@@ -119,6 +119,46 @@ static int cut_tail(struct segment_log *l, const struct scan *s)
 	return 0;
 }
 
+/* The newest segment of evidence is damaged at s: it stays as it is, and the log goes on in a new one. */
+static int go_on_behind(struct segment_log *l, const struct scan *s, const char *why)
+{
+	/* No record is shorter than its header: past this the damaged segment has no sequence. */
+	uint64_t past = s->next + (s->size - s->offset) / RECORD_HEADER_BYTES + 1;
+
+	if (past <= s->next)
+		return -EBADMSG; /* a sequence that only damage makes: there is nothing behind it */
+	log_error("%s; the log goes on behind it with sequence %" PRIu64, why, past);
+	l->time_ns = s->time_ns;
+	memcpy(l->chain, s->chain, SHA256_BYTES);
+	l->hash = sha256_new();
+	int r = begin_segment(l, past);
+	if (r == 0 && l->kind == SEGMENT_EVIDENCE) {
+		sha256_begin(l->hash);
+		sha256_add(l->hash, str_make((const char *)l->chain, SHA256_BYTES));
+	}
+	return r;
+}
+
+/* The same when not even its header can be read. One that is right, but not of this log, is no damage: a wrong folder. */
+static int go_on_behind_header(struct segment_log *l, uint64_t first, const char *why)
+{
+	char name[SEGMENT_NAME_BYTES], raw[SEGMENT_HEADER_BYTES];
+	struct segment_header header;
+	struct scan s = {.next = first};
+	struct stat st;
+
+	segment_name(first, name);
+	int fd = openat(l->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -EBADMSG;
+	bool readable = fstat(fd, &st) == 0 && file_read_at(fd, raw, sizeof(raw), 0) == sizeof(raw);
+	close(fd);
+	if (!readable || !segment_header_decode(raw, &header))
+		return -EBADMSG;
+	s.size = (uint64_t)st.st_size;
+	return go_on_behind(l, &s, why);
+}
+
 /* Proves the segment and takes up writing behind its last record. 1; 0 when it has no header: then it is removed. */
 static int take_up(struct segment_log *l, uint64_t first, char *error, size_t error_size)
 {
@@ -128,6 +168,10 @@ static int take_up(struct segment_log *l, uint64_t first, char *error, size_t er
 
 	segment_name(first, name);
 	int r = scan_open(l->dir_fd, l->dir, l->kind, first, &s, error, error_size);
+	if (r == -EBADMSG && l->kind == SEGMENT_EVIDENCE) {
+		r = go_on_behind_header(l, first, error);
+		return r < 0 ? r : 1;
+	}
 	if (r < 0)
 		return r;
 	if (r == 0) {
@@ -138,6 +182,11 @@ static int take_up(struct segment_log *l, uint64_t first, char *error, size_t er
 	}
 	while ((r = scan_next(&s, &record, error, error_size)) > 0)
 		;
+	if (r == -EBADMSG && l->kind == SEGMENT_EVIDENCE) {
+		r = go_on_behind(l, &s, error);
+		scan_close(&s);
+		return r < 0 ? r : 1;
+	}
 	if (r == 0 && !s.unpacker) {
 		l->fd = openat(l->dir_fd, name, O_RDWR | O_CLOEXEC);
 		r = l->fd < 0 ? -errno : cut_tail(l, &s);

@@ -37,6 +37,7 @@ def scenario():
         changed(isod, ledger, report)
         torn(isod, ledger)
         refuses(isod, ledger)
+        evidence_goes_on(isod)
 
 
 def shown(ledger, report):
@@ -94,15 +95,67 @@ def torn(isod, ledger):
 
 def refuses(isod, ledger):
     path = os.path.join(ledger, sorted(os.listdir(ledger))[0])
+    at = os.path.getsize(path) // 3 * 2
     with open(path, "r+b") as f:
-        f.seek(300)
+        f.seek(at)
         byte = f.read(1)[0]
-        f.seek(300)
+        f.seek(at)
         f.write(bytes([byte ^ 1]))
     done = subprocess.run([os.path.join(BUILD, "isod"), "--config", isod.path("isod.yaml")], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     check(done.returncode != 0 and re.search(r"\d{20}\.log: offset \d+: sequence \d+", done.stdout),
           f"isod must not start on a damaged ledger, and say where: {done.stdout[-2000:]}")
+    cut(isod, ledger, done.stdout)
+
+
+def cut(isod, ledger, said):
+    """The way out that isod offers: what is behind the last good record is set aside, and isod starts again."""
+    offer = re.search(r"`isoctl (ledger cut --at (\d+) (\S+))`", said)
+    check(offer, f"a way out is offered: {said[-2000:]}")
+    at = int(offer[2])
+    check(verify(ledger)[1]["last"] == at, "it is the last good record")
+    before = {name: open(os.path.join(ledger, name), "rb").read() for name in os.listdir(ledger)}
+    beyond = isoctl("ledger", "cut", "--at", str(at + 1), ledger)
+    check(beyond.returncode == 1 and "offset" in beyond.stderr, f"behind the damage there is no cut: {beyond}")
+    check(isoctl("ledger", "cut", ledger).returncode == 2, "the sequence must be told")
+    done = isoctl(*offer[1].split())
+    check(done.returncode == 0 and "cut-" in done.stdout, f"{done}")
+    aside = next(os.path.join(ledger, name) for name in os.listdir(ledger) if name.startswith("cut-"))
+    for name, content in before.items():
+        with open(os.path.join(aside, name), "rb") as f:
+            check(f.read() == content, f"{name} is kept as it was")
+    check(f"behind sequence {at}" in open(os.path.join(aside, "README")).read(), "and why")
+    status, told = verify(ledger)
+    check(status == 0 and told["last"] == at, f"what is left is sound: {told}")
+    isod.start()
+    busy = isoctl("ledger", "cut", "--at", "1", ledger)
+    check(busy.returncode == 1 and "stop it first" in busy.stderr, f"not while isod runs: {busy}")
+    isod.wait(lambda: isod.events("tcp/") == 2000, "what the ledger no longer knows is detected again")
+    isod.stop()
+    check(verify(ledger)[0] == 0, "and the ledger goes on")
+
+
+def evidence_goes_on(isod):
+    """Damaged evidence stops nothing: it is told and left as it is, and new evidence is written behind it."""
+    folder = next(p for p in (isod.path("state", "evidence", w) for w in "01")
+                  if os.path.getsize(os.path.join(p, sorted(os.listdir(p))[0])) > 2000)
+    path = os.path.join(folder, sorted(os.listdir(folder))[-1])
+    with open(path, "r+b") as f:
+        f.seek(1000)
+        byte = f.read(1)[0]
+        f.seek(1000)
+        f.write(bytes([byte ^ 1]))
+    before = open(path, "rb").read()
+    isod.start()
+    check(re.search(r"\d{20}\.log: offset \d+: sequence \d+: .*goes on behind it", isod.log()), "said")
+    seen = isod.events("tcp/")
+    isod.send("--tcp", ["<38>Nov 23 18:00:00 web1 sshd[7]: still here"] * 50)
+    isod.wait(lambda: isod.events("tcp/") == seen + 50, "new events are taken in")
+    isod.stop()
+    check(open(path, "rb").read() == before, "the damaged file is as it was")
+    isod.start()
+    check(isod.events("tcp/") == seen + 50, "and none is counted twice")
+    isod.stop()
 
 
 main(scenario)
