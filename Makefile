@@ -73,6 +73,9 @@ $(BUILD)/%.o: %.c | $(PROTO_H)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) -MD -MP -c -o $@ $<
 
+# What every event goes through: -O3 takes a twentieth off its time.
+$(BUILD)/daemon/base/%.o $(BUILD)/daemon/event/%.o $(BUILD)/daemon/sigma/%.o: OPT += $(if $(SANITIZE),,-O3)
+
 $(BUILD)/%.o: %.cc | build/.deps-build
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"

@@ -241,13 +241,32 @@ static bool trigger_hash(const struct trigger *a, uint64_t *ret)
 	return true;
 }
 
+/* An empty filter for each slot, as large as it must be. */
+static void make_filters(struct compiled *c, const uint32_t *hashed)
+{
+	for (size_t i = 0; i < c->slot_count; i++) {
+		size_t bits = 64;
+		while (bits < (size_t)SLOT_FILTER_SPARSE * hashed[i])
+			bits *= 2;
+		c->slots[i].filter = arena_alloc(&c->arena, bits / 8);
+		memset(c->slots[i].filter, 0, bits / 8);
+		c->slots[i].filter_mask = bits - 1;
+	}
+}
+
 static void make_probes(struct compiled *c)
 {
+	uint32_t *of_slot = xcalloc(c->slot_count, sizeof(*of_slot));
 	size_t hashed = 0;
 	uint64_t h;
 
-	for (size_t i = 0; i < c->trigger_count; i++)
-		hashed += trigger_hash(&c->triggers[i], &h);
+	for (size_t i = 0; i < c->trigger_count; i++) {
+		bool is_hashed = trigger_hash(&c->triggers[i], &h);
+		hashed += is_hashed;
+		of_slot[c->triggers[i].slot] += is_hashed;
+	}
+	make_filters(c, of_slot);
+	free(of_slot);
 	c->probe_size = 64;
 	while (c->probe_size < 2 * hashed)
 		c->probe_size *= 2;

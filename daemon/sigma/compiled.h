@@ -80,7 +80,8 @@ enum scan_sort {
 	SCAN_REGEX, /* the value as it is */
 };
 
-#define SLOT_FILTER_BITS 512
+#define SLOT_FILTER_SPARSE                                                                         \
+	16 /* bits of a slot's filter for each of its hashes: one in so many is set */
 
 /* One database: what rules of one group look for in one slot. */
 struct scan {
@@ -94,7 +95,8 @@ struct slot {
 	uint32_t hash;
 	/* A bit for each hash under which something of the slot stands among the probes: most values are seen to be
 	   nothing without a look there. */
-	uint64_t filter[SLOT_FILTER_BITS / 64];
+	uint64_t *filter;
+	size_t filter_mask; /* its bits - 1 */
 	uint64_t *groups
 		[LOOKS]; /* bit sets: whose rules each look can make candidates; NULL: no such atom */
 	const uint32_t *present; /* PRESENT, and patterns that no database searches for */
@@ -153,14 +155,16 @@ static inline uint16_t slot_tag(uint32_t hash)
 
 static inline void slot_filter_add(struct slot *s, uint64_t h)
 {
-	h >>= 32;
-	s->filter[h / 64 % ARRAY_LEN(s->filter)] |= (uint64_t)1 << h % 64;
+	size_t bit = (h >> 32) & s->filter_mask;
+
+	s->filter[bit / 64] |= (uint64_t)1 << bit % 64;
 }
 
 static inline bool slot_filter_has(const struct slot *s, uint64_t h)
 {
-	h >>= 32;
-	return s->filter[h / 64 % ARRAY_LEN(s->filter)] >> h % 64 & 1;
+	size_t bit = (h >> 32) & s->filter_mask;
+
+	return s->filter[bit / 64] >> bit % 64 & 1;
 }
 
 static inline uint64_t probe_seed(uint32_t slot, enum atom_kind kind)
