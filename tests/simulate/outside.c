@@ -89,7 +89,7 @@ static Isod__V1__Record *settings(const struct outside *o, struct random_records
 void outside_step(struct outside *o)
 {
 	struct random_records r = generator(o, o->step);
-	unsigned count = 1 + (unsigned)random_below(&r, 3);
+	unsigned count = random_chance(&r, 80) ? 1 : 2 + (unsigned)random_below(&r, 4);
 
 	for (size_t i = 0; i < o->input_count; i++)
 		if (o->inputs[i].record)

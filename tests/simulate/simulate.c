@@ -22,14 +22,19 @@
 #define TURNS_MAX 100000 /* timers due at one instant: more is a storm that would never end */
 #define SETTLE_NS                                                                                  \
 	(2 * NS_PER_DAY) /* after the last step: every escalation has come to its end by then */
-#define KILL_ONE_IN 60   /* batches */
-#define SAVE_ONE_IN 100  /* batches */
+#define KILL_ONE_IN 250  /* batches */
+#define SAVE_ONE_IN 400  /* batches */
 #define CUT_PERCENT 25   /* of the snapshots that a start finds */
 #define SNAPSHOTS   2
 
 struct entry {
 	uint64_t sequence, time_ns;
 	struct buf packed;
+};
+
+struct offer {
+	Isod__V1__Record *record;
+	bool borrowed; /* the world's own */
 };
 
 struct run {
@@ -39,7 +44,7 @@ struct run {
 	struct entry *ledger;
 	size_t ledger_count, ledger_cap;
 	struct buf snapshots[SNAPSHOTS]; /* the newest first */
-	Isod__V1__Record *batch[BATCH_MAX];
+	struct offer batch[BATCH_MAX];
 	size_t batch_count;
 	uint64_t last_ns;
 	bool faulty;
@@ -76,7 +81,8 @@ static void append(struct run *r, const Isod__V1__Record *record)
 	struct entry *e = &r->ledger[r->ledger_count++];
 	*e = (struct entry){.sequence = r->ledger_count, .time_ns = r->last_ns};
 	buf_init(&e->packed, 0);
-	wire_pack(&e->packed, &record->base);
+	if (r->faulty) /* else nobody reads it */
+		wire_pack(&e->packed, &record->base);
 }
 
 static void replay(const struct run *r, struct state *s)
@@ -106,7 +112,8 @@ static void take_snapshot(struct run *r)
 static void batch_free(struct run *r)
 {
 	for (size_t i = 0; i < r->batch_count; i++)
-		isod__v1__record__free_unpacked(r->batch[i], NULL);
+		if (!r->batch[i].borrowed)
+			isod__v1__record__free_unpacked(r->batch[i].record, NULL);
 	r->batch_count = 0;
 }
 
@@ -126,10 +133,10 @@ static bool commit(struct run *r)
 	if (r->outside.now > r->last_ns)
 		r->last_ns = r->outside.now;
 	for (size_t i = 0; i < durable; i++)
-		append(r, r->batch[i]);
+		append(r, r->batch[i].record);
 	for (size_t i = 0; i < folded; i++) {
 		const struct entry *e = &r->ledger[r->ledger_count - durable + i];
-		state_apply(&r->state, e->sequence, e->time_ns, r->batch[i], &r->effects);
+		state_apply(&r->state, e->sequence, e->time_ns, r->batch[i].record, &r->effects);
 	}
 	batch_free(r);
 	if (!killed && r->faulty && random_below(&r->faults, SAVE_ONE_IN) == 0)
@@ -137,15 +144,27 @@ static bool commit(struct run *r)
 	return !killed;
 }
 
-/* Takes over the record. */
-static void batch_add(struct run *r, Isod__V1__Record *record)
+static void batch_put(struct run *r, Isod__V1__Record *record, bool borrowed)
 {
 	if (r->batch_count == BATCH_MAX) {
 		fail(r, "a batch too large for the simulation");
-		isod__v1__record__free_unpacked(record, NULL);
 		return;
 	}
-	r->batch[r->batch_count++] = record;
+	r->batch[r->batch_count++] = (struct offer){record, borrowed};
+}
+
+/* Takes over the record. */
+static void batch_add(struct run *r, Isod__V1__Record *record)
+{
+	batch_put(r, record, false);
+}
+
+/* What a frame's rules found, as far as it is not in the ledger. */
+static void batch_frame(struct run *r, const struct frame *f)
+{
+	for (unsigned m = 0; m < f->match_count; m++)
+		if (!state_has_match(&r->state, f->matches[m]->match))
+			batch_put(r, f->matches[m], true);
 }
 
 /* ---- coming back ---- */
@@ -184,9 +203,7 @@ static bool redetect(struct run *r, size_t before)
 		last[f->worker] = f->sequence;
 		if (f->sequence <= o->tallied[f->worker])
 			continue;
-		for (unsigned m = 0; m < f->match_count; m++)
-			if (!state_has_match(&r->state, f->matches[m]->match))
-				batch_add(r, pb_copy(&f->matches[m]->base));
+		batch_frame(r, f);
 		if (r->batch_count > BATCH_MAX / 2 && !commit(r))
 			return false;
 	}
@@ -233,14 +250,6 @@ static bool wanted(const struct run *r, const Isod__V1__Record *record)
 	return true;
 }
 
-static bool take_frame(struct run *r, const struct frame *f)
-{
-	for (unsigned m = 0; m < f->match_count; m++)
-		if (!state_has_match(&r->state, f->matches[m]->match))
-			batch_add(r, pb_copy(&f->matches[m]->base));
-	return true;
-}
-
 /* False: killed. */
 static bool take_input(struct run *r, const struct input *in, size_t frames)
 {
@@ -248,7 +257,7 @@ static bool take_input(struct run *r, const struct input *in, size_t frames)
 	uint64_t upto = 0;
 
 	switch (in->kind) {
-	case INPUT_FRAME: return take_frame(r, &o->frames[in->frame]);
+	case INPUT_FRAME: batch_frame(r, &o->frames[in->frame]); return true;
 	case INPUT_TALLY:
 		for (size_t i = frames; i-- > 0 && !upto;)
 			if (o->frames[i].worker == in->worker)
@@ -264,7 +273,7 @@ static bool take_input(struct run *r, const struct input *in, size_t frames)
 		return false;
 	if (!wanted(r, in->record))
 		return true;
-	batch_add(r, pb_copy(&in->record->base));
+	batch_put(r, in->record, true);
 	return commit(r);
 }
 
