@@ -28,19 +28,28 @@ struct ingest {
 	size_t cursor_count;
 };
 
-/* Connections need descriptors: take what the hard limit gives. */
-static void raise_file_limit(uint64_t connections)
+/* Connections need descriptors: takes what the hard limit gives. Returns how many of them there may be: the rest is for
+ * files, plugins and whoever asks how isod is, which must work while every sender is connected. */
+static uint64_t raise_file_limit(uint64_t connections)
 {
 	struct rlimit limit;
 	rlim_t want = (rlim_t)connections + FILES_BESIDES;
 
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return connections;
+	if (limit.rlim_cur < want) {
+		limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
-		return;
-	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < want)
-		log_warning("only %llu files may be open: fewer connections than connections_max "
-		            "(%llu)",
-		            (unsigned long long)limit.rlim_cur, (unsigned long long)connections);
+		return connections;
+	rlim_t besides = limit.rlim_cur / 2 < FILES_BESIDES ? limit.rlim_cur / 2 : FILES_BESIDES;
+	log_warning("only %llu files may be open: at most %llu connections at one time, not "
+	            "connections_max (%llu)",
+	            (unsigned long long)limit.rlim_cur,
+	            (unsigned long long)(limit.rlim_cur - besides),
+	            (unsigned long long)connections);
+	return limit.rlim_cur - besides;
 }
 
 static int open_listeners(struct ingest *i, char *error, size_t error_size)
@@ -127,7 +136,7 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->cursor_count = o->cursor_count;
 	for (size_t n = 0; n < o->cursor_count; n++)
 		i->cursors[n] = (struct worker_cursor){o->cursors[n].upto, o->cursors[n].seen_max};
-	raise_file_limit(o->config->connections_max);
+	i->shared.descriptors = raise_file_limit(o->config->connections_max);
 	r = open_listeners(i, error, error_size);
 	for (size_t n = 0; r == 0 && n < i->worker_count; n++)
 		r = open_worker(i, o, n, error, error_size);
@@ -296,8 +305,8 @@ void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, si
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg)
 {
-	uint64_t untallied = 0, redetecting = 0, redetected = 0, failures = 0, stalls = 0,
-		 dropped = 0, incomplete = 0, limited = 0;
+	uint64_t pauses = 0, untallied = 0, redetecting = 0, redetected = 0, failures = 0,
+		 stalls = 0, dropped = 0, incomplete = 0, limited = 0;
 
 	for (size_t n = 0; n < i->worker_count; n++) {
 		struct pipeline_counts counts = pipeline_counts(i->workers[n].pipeline);
@@ -305,6 +314,7 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 		limited += counts.limited;
 		untallied += atomic_load_explicit(&i->workers[n].untallied, memory_order_relaxed);
 		redetecting += !atomic_load(&i->workers[n].serving);
+		pauses += atomic_load_explicit(&i->workers[n].accept_pauses, memory_order_relaxed);
 		redetected += atomic_load_explicit(&i->workers[n].redetected, memory_order_relaxed);
 		failures += atomic_load_explicit(&i->workers[n].redetect_failures,
 		                                 memory_order_relaxed);
@@ -318,6 +328,7 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 	count(arg, "ingest_frames_redetected", redetected);
 	count(arg, "ingest_redetect_failures", failures);
 	count(arg, "ingest_stalls", stalls);
+	count(arg, "ingest_accept_pauses", pauses);
 	count(arg, "ingest_own_events_dropped", dropped);
 	count(arg, "ingest_events_incomplete", incomplete);
 	count(arg, "ingest_tests_limited", limited);

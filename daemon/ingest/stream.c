@@ -388,12 +388,25 @@ static bool no_resources(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/* Rotation of evidence, plugins and isoctl need some too. */
+static bool has_descriptors(const struct worker *w)
+{
+	const struct ingest_shared *s = w->shared;
+
+	return s->descriptors >= s->config->connections_max ||
+	       atomic_load(&s->connections) < s->descriptors;
+}
+
 void stream_accept(evutil_socket_t fd, short what, void *arg)
 {
 	struct port *p = arg;
 
 	(void)what;
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		if (!has_descriptors(p->worker)) {
+			worker_pause_accepting(p->worker, "no files are left for them");
+			return;
+		}
 		struct sockaddr_storage peer = {0};
 		socklen_t length = sizeof(peer);
 		int s = accept4(fd, (struct sockaddr *)&peer, &length,
@@ -402,13 +415,12 @@ void stream_accept(evutil_socket_t fd, short what, void *arg)
 		if (s < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return;
 		if (s < 0 && no_resources(errno)) {
-			log_error("listener %s: cannot accept: %s", p->listener->config->name,
-			          strerror(errno));
-			worker_pause_accepting(p->worker);
+			worker_pause_accepting(p->worker, strerror(errno));
 			return;
 		}
 		if (s < 0)
 			continue; /* that one connection is gone already (accept(2)) */
+		worker_accepted(p->worker);
 		/* A peer that lost power must not hold its place for ever. */
 		(void)setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 		if (admit(p, s, &peer))

@@ -371,11 +371,23 @@ static void on_accept_again(evutil_socket_t fd, short what, void *arg)
 		event_add(&w->ports[i].event, NULL);
 }
 
-void worker_pause_accepting(struct worker *w)
+void worker_accepted(struct worker *w)
+{
+	if (w->accept_told)
+		log_notice("worker %zu: connections are accepted again", w->index);
+	w->accept_told = false;
+}
+
+void worker_pause_accepting(struct worker *w, const char *why)
 {
 	if (w->accept_paused)
 		return;
+	if (!w->accept_told)
+		log_error("worker %zu: no more connections can be accepted: %s; others wait",
+		          w->index, why);
+	w->accept_told = true;
 	w->accept_paused = true;
+	count_add(&w->accept_pauses, 1);
 	for (size_t i = 0; i < w->port_count; i++)
 		if (is_stream(&w->ports[i]))
 			event_del(&w->ports[i].event);

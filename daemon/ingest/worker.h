@@ -75,6 +75,7 @@ struct ingest_shared {
 	struct clock_steady *clock;   /* NULL: the system's */
 	char *own_source;             /* "isod/NODE" */
 	_Atomic uint64_t connections; /* of all workers: against connections_max */
+	uint64_t descriptors; /* that may be used for connections; others wait to be accepted */
 	void (*own_event)(void *arg, struct str json);
 	void *arg;
 	struct swap swap;
@@ -133,6 +134,7 @@ struct worker {
 	bool evidence_dirty, sync_failing;
 	bool own_evidence; /* while it detects again: that of this worker */
 	bool accept_paused;
+	bool accept_told;   /* the log knows: since the last connection that was accepted */
 	uint64_t stall_end; /* clock_mono() when the last stall was over */
 	uint64_t swapped;   /* the last swap it has done */
 
@@ -143,6 +145,7 @@ struct worker {
 	_Atomic uint64_t redetect_failures; /* damaged evidence that was left out */
 	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
 	_Atomic uint64_t evidence_upto, detected_upto;
+	_Atomic uint64_t accept_pauses;
 	_Atomic int stalled; /* what keeps it from taking anything in, negative errno; or 0 */
 	_Atomic int storage; /* with what evidence cannot be written, the same */
 	_Atomic bool storage_broken; /* … ever again by this process */
@@ -186,8 +189,10 @@ void worker_lost(struct worker *w, struct listener_counts *counts, struct str so
 /* An own event about a peer of a listener. */
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail);
-/* No file descriptors are left: no more accepting for a while. */
-void worker_pause_accepting(struct worker *w);
+/* No file descriptors are left (`why`): no more accepting for a while. Peers wait in the kernel's queue. */
+void worker_pause_accepting(struct worker *w, const char *why);
+/* There was room for a connection. */
+void worker_accepted(struct worker *w);
 
 /* ---- connections (stream.c) ---- */
 

@@ -55,6 +55,7 @@ class Isod:
         """settings: text appended to isod.yaml; plugins, routes: YAML lists for escalation.yaml."""
         self.dir = tempfile.mkdtemp(prefix="isod-test-")
         self.process = None
+        self.before_exec = None  # called in the process that becomes isod
         self.env = {**os.environ, **(env or {})}
         if plugins or routes:
             self.write("escalation.yaml", f"plugins:\n{plugins or '  []'}\nroutes:\n{routes or '  []'}\n")
@@ -96,7 +97,8 @@ class Isod:
     def start(self):
         with open(self.path("log"), "ab") as log:
             self.process = subprocess.Popen([os.path.join(BUILD, "isod"), "--config", self.path("isod.yaml")],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env,
+                                            preexec_fn=self.before_exec)
         self.wait(self.answers, "isod answers")
 
     def answers(self):
