@@ -10,10 +10,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <syslog.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "log/anchor.h"
 #include "log/keeper.h"
 #include "officer/state.h"
 
@@ -39,6 +41,13 @@ struct books {
 	bool busy; /* the keeper has a job, or its answer was not taken yet */
 	_Atomic(struct keeper_job *) finished; /* by the keeper's thread, for the loop's */
 	struct kept kept[KINDS];
+
+	struct event *anchor_timer;
+	struct sign_key *key; /* NULL: no anchors */
+	char *anchor_path;
+	uint64_t anchored; /* the last sequence that was */
+	uint64_t anchors, anchor_failures;
+	bool anchor_failing;
 };
 
 /* ---- jobs ---- */
@@ -231,6 +240,79 @@ static void job_done(void *arg, struct keeper_job *job)
 	event_active(b->done, EV_READ, 0);
 }
 
+/* ---- anchors ---- */
+
+static void tell_anchor(struct books *b, int r)
+{
+	if (r == 0 && b->anchor_failing)
+		log_notice("%s can be written again", b->anchor_path);
+	if (r < 0 && !b->anchor_failing) {
+		log_error("the ledger could not be anchored in %s: %s", b->anchor_path,
+		          strerror(-r));
+		tell(b, SEGMENT_LEDGER, "anchor_failed", strerror(-r), true);
+	}
+	b->anchor_failing = r < 0;
+	b->anchor_failures += r < 0;
+	b->anchors += r == 0;
+}
+
+/* Signs the ledger's head, if it is another one than the last time. */
+static void anchor(struct books *b)
+{
+	char line[ANCHOR_LINE_MAX];
+	const uint8_t *head;
+	uint64_t sequence;
+
+	if (!b->key || b->o.head(b->o.arg, &sequence, &head) < 0 || sequence == b->anchored)
+		return;
+	int n = anchor_line(b->key, b->o.config->node, sequence, clock_now(), head, line);
+	if (n > 0) {
+		syslog(LOG_NOTICE | LOG_DAEMON, "%.*s", n - 1, line);
+		int r = anchor_append(b->anchor_path, str_make(line, (size_t)n));
+		n = r < 0 ? r : n;
+	}
+	if (n > 0)
+		b->anchored = sequence;
+	tell_anchor(b, n < 0 ? n : 0);
+}
+
+static void arm_anchor(struct books *b)
+{
+	const uint64_t ns = b->o.config->anchor_interval_ns;
+	const struct timeval tv = {.tv_sec = (time_t)(ns / NS_PER_SECOND),
+	                           .tv_usec = (suseconds_t)(ns % NS_PER_SECOND / 1000)};
+
+	evtimer_add(b->anchor_timer, &tv);
+}
+
+static void on_anchor(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	anchor(arg);
+	arm_anchor(arg);
+}
+
+static int open_anchors(struct books *b, char *error, size_t error_size)
+{
+	const char *state = b->o.config->state_dir;
+
+	b->anchor_path = xasprintf("%s/anchors", state);
+	if (b->o.config->anchor_interval_ns == 0)
+		return 0;
+	char *private = xasprintf("%s/anchors.key", state);
+	char *public = xasprintf("%s/anchors.pub", state);
+	int r = sign_key_open(private, public, &b->key);
+	if (r < 0)
+		snprintf(error, error_size, "%s: %s", private,
+		         r == -EBADMSG ? "no Ed25519 key" : strerror(-r));
+	else
+		arm_anchor(b);
+	free(private);
+	free(public);
+	return r;
+}
+
 /* ---- life ---- */
 
 static struct keeper_policy policy_of(const struct keep_config *c)
@@ -241,7 +323,7 @@ static struct keeper_policy policy_of(const struct keep_config *c)
 	return p;
 }
 
-int books_open(const struct books_options *o, struct books **ret)
+int books_open(const struct books_options *o, struct books **ret, char *error, size_t error_size)
 {
 	struct books *b = xcalloc(1, sizeof(*b));
 	const struct keeper_options options = {
@@ -254,9 +336,12 @@ int books_open(const struct books_options *o, struct books **ret)
 	b->o = *o;
 	b->timer = evtimer_new(o->base, on_timer, b);
 	b->done = event_new(o->base, -1, EV_PERSIST, on_done, b);
-	if (!b->timer || !b->done)
+	b->anchor_timer = evtimer_new(o->base, on_anchor, b);
+	if (!b->timer || !b->done || !b->anchor_timer)
 		abort();
-	int r = keeper_new(&options, &b->keeper);
+	int r = open_anchors(b, error, error_size);
+	if (r == 0)
+		r = keeper_new(&options, &b->keeper);
 	if (r < 0) {
 		books_close(b);
 		return r;
@@ -270,10 +355,14 @@ void books_close(struct books *b)
 {
 	if (!b)
 		return;
+	anchor(b);
 	keeper_free(b->keeper);
 	keeper_job_free(atomic_load(&b->finished));
 	event_free(b->timer);
 	event_free(b->done);
+	event_free(b->anchor_timer);
+	sign_key_free(b->key);
+	free(b->anchor_path);
 	free(b);
 }
 
@@ -303,4 +392,6 @@ void books_counters(const struct books *b,
 			count(arg, name, counters[i].value);
 		}
 	}
+	count(arg, "ledger_anchors", b->anchors);
+	count(arg, "ledger_anchor_failures", b->anchor_failures);
 }

@@ -303,6 +303,12 @@ static void on_refused(void *arg, const Isod__V1__Refusal *refusal)
 	                                "detail", refusal->reason, "outcome", "failure", NULL});
 }
 
+static int on_anchor_head(void *arg, uint64_t *ret_sequence, const uint8_t **ret_head)
+{
+	struct isod *d = arg;
+	return officer_anchor(d->officer, ret_sequence, ret_head);
+}
+
 static uint64_t on_snapshot_floor(void *arg)
 {
 	struct isod *d = arg;
@@ -625,6 +631,7 @@ static int open_edges(struct isod *d, char *error)
 	                                    .base = d->base,
 	                                    .state = state,
 	                                    .snapshot = on_snapshot_floor,
+	                                    .head = on_anchor_head,
 	                                    .event = on_books_event,
 	                                    .arg = d};
 
@@ -639,7 +646,7 @@ static int open_edges(struct isod *d, char *error)
 	if (r == 0)
 		r = api_open(&api, &d->api, error, ERROR_TEXT);
 	if (r == 0)
-		r = books_open(&books, &d->books);
+		r = books_open(&books, &d->books, error, ERROR_TEXT);
 	return r;
 }
 

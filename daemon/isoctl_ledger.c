@@ -8,11 +8,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/path.h"
 #include "isoctl.h"
 #include "isoctl_options.h"
 #include "isoctl_output.h"
+#include "log/anchor.h"
 #include "log/ledger.h"
 #include "tools_ledger.pb-c.h"
+
+#define KEY_BYTES_MAX 4096
 
 #define STATE_DIR                                                                                  \
 	"/var/lib/isod" /* the default of conf/isod.yaml; another one comes from $ISOD_STATE */
@@ -31,7 +35,8 @@ static char *ledger_dir(int argc, char **argv)
 	return xstrdup(given);
 }
 
-static void print_table(const char *dir, const struct segment_report *r)
+static void print_table(const char *dir, const struct segment_report *r,
+                        const struct anchor_report *a)
 {
 	char head[HEX_BYTES(SHA256_BYTES)], safe[1024];
 
@@ -47,8 +52,11 @@ static void print_table(const char *dir, const struct segment_report *r)
 		       " bytes of an unfinished record at the end: a crash left them"
 		       " (or isod is writing)\n",
 		       "tail", r->torn_bytes);
+	if (a)
+		printf("%-10s%" PRIu64 " agree, %" PRIu64 " stand before what is kept\n", "anchors",
+		       a->proven, a->before);
 	printf("%-10s%s\n", "result", r->error[0] ? "DAMAGED" : "sound");
-	if (r->error[0] && r->records)
+	if (r->error[0] && r->records && !(a && a->error[0]))
 		printf("%-10s%" PRIu64 " (isoctl ledger cut --at %" PRIu64
 		       " sets aside what stands behind it)\n",
 		       "last good", r->last, r->last);
@@ -56,19 +64,58 @@ static void print_table(const char *dir, const struct segment_report *r)
 		printf("%-10s%s\n", "first bad", log_escape(str_of(r->error), safe, sizeof(safe)));
 }
 
+/* Holds the ledger against the anchors in `file`. 0, or -errno with report->error. */
+static int verify_anchors(const char *dir, const char *file, const char *key_file,
+                          struct anchor_report *report)
+{
+	struct sign_key *key = NULL;
+	struct anchor *anchors = NULL;
+	size_t count = 0;
+
+	*report = (struct anchor_report){0};
+	int r = sign_key_public(key_file, &key);
+	if (r < 0)
+		snprintf(report->error, sizeof(report->error), "%s: %s", key_file,
+		         r == -EBADMSG ? "no public Ed25519 key" : strerror(-r));
+	else
+		r = anchor_load(file, key, &anchors, &count, report->error, sizeof(report->error));
+	if (r == 0 && count == 0) {
+		snprintf(report->error, sizeof(report->error), "%s: there is no anchor in it",
+		         file);
+		r = -ENODATA;
+	}
+	if (r == 0)
+		r = anchor_verify(dir, anchors, count, report);
+	free(anchors);
+	sign_key_free(key);
+	return r;
+}
+
 static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 {
-	static const struct isoctl_option none[] = {{0}};
+	const char *anchors = NULL, *key = NULL;
+	const struct isoctl_option options[] = {{.name = "--anchors", .text = &anchors},
+	                                        {.name = "--public-key", .text = &key},
+	                                        {0}};
 	struct segment_report report;
-	int r = isoctl_options(none, &argc, argv, 1);
+	struct anchor_report anchored = {0};
+	int r = isoctl_options(options, &argc, argv, 1);
 
 	if (r)
 		return r;
+	if (!anchors != !key) {
+		fprintf(stderr, "isoctl: --anchors and --public-key need each other\n");
+		return 2;
+	}
 	char *dir = ledger_dir(argc, argv);
 	r = segment_verify(dir, SEGMENT_LEDGER, &report);
 	if (r == 0 && report.segments == 0 && report.torn_bytes == 0) {
 		snprintf(report.error, sizeof(report.error), "%s: there is no ledger here", dir);
 		r = -ENOENT;
+	}
+	if (r == 0 && anchors) {
+		r = verify_anchors(dir, anchors, key, &anchored);
+		snprintf(report.error, sizeof(report.error), "%s", anchored.error);
 	}
 	if (ctl->json) {
 		Isod__V1__LedgerReport message = ISOD__V1__LEDGER_REPORT__INIT;
@@ -78,6 +125,8 @@ static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 		message.segments = report.segments;
 		message.bytes = report.bytes;
 		message.compressed = report.compressed;
+		message.anchors = anchored.proven;
+		message.anchors_before = anchored.before;
 		message.first = report.first;
 		message.last = report.last;
 		message.torn_bytes = report.torn_bytes;
@@ -85,7 +134,7 @@ static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 		message.error = report.error;
 		output_json(&message.base);
 	} else if (r == 0 || r == -EBADMSG) {
-		print_table(dir, &report);
+		print_table(dir, &report, anchors ? &anchored : NULL);
 	} else {
 		fprintf(stderr, "isoctl: %s\n", report.error);
 	}
@@ -139,6 +188,30 @@ static int ledger_show(const struct isoctl *ctl, int argc, char **argv)
 	return r < 0 && r != -ECANCELED ? 1 : 0;
 }
 
+static int ledger_key(const struct isoctl *ctl, int argc, char **argv)
+{
+	static const struct isoctl_option none[] = {{0}};
+	struct buf text;
+	int r = isoctl_options(none, &argc, argv, 1);
+
+	(void)ctl; /* PEM has one form */
+	if (r)
+		return r;
+	const char *state = getenv("ISOD_STATE");
+	char *path = xasprintf("%s/anchors.pub", argc > 0          ? argv[0]
+	                                         : state && *state ? state
+	                                                           : STATE_DIR);
+	buf_init(&text, KEY_BYTES_MAX);
+	r = path_read(path, &text);
+	if (r < 0)
+		fprintf(stderr, "isoctl: %s: %s\n", path, strerror(-r));
+	else
+		fputs(buf_cstr(&text), stdout);
+	buf_release(&text);
+	free(path);
+	return r < 0 ? 1 : 0;
+}
+
 static int ledger_cut(const struct isoctl *ctl, int argc, char **argv)
 {
 	uint64_t at = 0;
@@ -167,8 +240,13 @@ static int ledger_cut(const struct isoctl *ctl, int argc, char **argv)
 }
 
 const struct isoctl_command isoctl_ledger_commands[] = {
-	{"ledger", "verify", "[DIR]",
-         "prove checksums, sequences and hash chain of the ledger in DIR, offline", ledger_verify},
+	{"ledger", "verify", "[DIR] [--anchors FILE --public-key FILE]",
+         "prove checksums, sequences and hash chain of the ledger in DIR, offline, and that it is "
+         "the one "
+         "that was anchored",
+         ledger_verify},
+	{"ledger", "key", "[DIR]", "print the public key of the anchors of the state directory DIR",
+         ledger_key},
 	{"ledger", "cut", "--at SEQUENCE [DIR]",
          "set everything behind SEQUENCE aside, into a folder in DIR: after damage, with isod "
          "stopped",

@@ -102,7 +102,8 @@ struct config {
 
 	uint64_t evidence_segment_bytes, ledger_segment_bytes;
 	struct keep_config evidence_keep, ledger_keep;
-	uint64_t evidence_sync_ns; /* at most this long between arrival and fdatasync */
+	uint64_t anchor_interval_ns; /* 0: no anchors */
+	uint64_t evidence_sync_ns;   /* at most this long between arrival and fdatasync */
 	uint64_t snapshot_interval_ns, snapshot_records;
 	uint64_t tally_interval_ns; /* how often workers tell the ledger how far they counted */
 

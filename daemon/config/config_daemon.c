@@ -586,6 +586,16 @@ static const struct option options[] = {
          .max = "1000000000",
          .help = "and after so many ledger records"},
 
+	{.section = "anchors",
+         .name = "interval",
+         .type = OPTION_DURATION,
+         AT(anchor_interval_ns),
+         .fallback = "15m",
+         .min = "1s",
+         .max = "7d",
+         .words = switched_off,
+         .help = "the ledger's head is signed so often, into state_dir/anchors and to syslog"},
+
 	{.section = "incidents",
          .name = "window",
          .type = OPTION_DURATION,

@@ -397,6 +397,17 @@ void officer_counters(const struct officer *o,
 	count(arg, "snapshot_pause_ns", n->pause_ns);
 }
 
+int officer_anchor(const struct officer *o, uint64_t *ret_sequence, const uint8_t **ret_head)
+{
+	if (o->batch_count)
+		return -EAGAIN;
+	if (segment_next(o->ledger) == 1)
+		return -ENODATA;
+	*ret_sequence = segment_next(o->ledger) - 1;
+	*ret_head = segment_chain(o->ledger);
+	return 0;
+}
+
 int officer_record(struct officer *o, const Isod__V1__Record *record)
 {
 	if (o->stalled)

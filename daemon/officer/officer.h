@@ -55,6 +55,9 @@ uint64_t officer_snapshot_floor(const struct officer *o);
 void officer_counters(const struct officer *o,
                       void (*count)(void *arg, const char *name, uint64_t value), void *arg);
 
+/* The last record and the chain value after it: 0; -EAGAIN while the ledger is stalled, -ENODATA while it is empty. */
+int officer_anchor(const struct officer *o, uint64_t *ret_sequence, const uint8_t **ret_head);
+
 /* Appends an operator's command or a refusal, makes it durable and folds it before returning: what the caller then
  * reads from the state is the outcome. 0; -EAGAIN when the ledger is stalled (nothing was changed); another -errno
  * when writing failed just now (it takes effect when the ledger can be written again). */

@@ -1,6 +1,7 @@
 """The ledger of a real isod, proven and shown offline: sound while it is written and after; every changed byte and every
 missing segment is found and named; what a crash leaves is told and is no damage; and isod itself refuses a damaged
 ledger and says where."""
+import base64
 import json
 import os
 import re
@@ -38,6 +39,8 @@ def scenario():
         torn(isod, ledger)
         refuses(isod, ledger)
         evidence_goes_on(isod)
+    with Isod("anchors: {interval: 1s}\n") as isod:
+        anchored(isod)
 
 
 def shown(ledger, report):
@@ -156,6 +159,61 @@ def evidence_goes_on(isod):
     isod.start()
     check(isod.events("tcp/") == seen + 50, "and none is counted twice")
     isod.stop()
+
+
+def anchored(isod):
+    """What the chain alone cannot show: a whole ledger replaced by another sound one, and a ledger without its end."""
+    isod.send("--tcp", ["<38>Nov 23 18:00:00 web1 sshd[7]: Failed password for root from 203.0.113.1 port 1 ssh2"] * 50)
+    isod.wait_events(50, "tcp/")
+    isod.wait(lambda: os.path.exists(isod.path("state", "anchors")), "the first anchor")
+    node = dict(zip(*[iter(isod.redis("HGETALL", "iso:node:test").split())] * 2))
+    check(len(node["ledger_head"]) == 64, f"and in Redis: {node}")
+    isod.stop()
+    state, ledger = isod.path("state"), isod.path("state", "ledger")
+    check(oct(os.stat(isod.path("state", "anchors.key")).st_mode)[-3:] == "600", "the key is isod's own")
+    key = isod.path("auditor.pem")
+    with open(key, "w") as f:
+        f.write(isoctl("ledger", "key", state).stdout)
+    copy = isod.path("auditor.anchors")
+    shutil.copy(isod.path("state", "anchors"), copy)
+    last = open(copy).read().splitlines()[-1]
+    openssl(isod, last, key)
+
+    def against(folder):
+        done = isoctl("--json", "ledger", "verify", folder, "--anchors", copy, "--public-key", key)
+        return done.returncode, json.loads(done.stdout)
+    done, told = against(state)
+    check(done == 0 and told["sound"] and told["anchors"] >= 1, f"they agree: {told}")
+    check(int(last.split()[2]) == told["last"] and last.split()[4] == head(told), f"the last is from the end: {last}")
+    table = isoctl("ledger", "verify", state, "--anchors", copy, "--public-key", key).stdout
+    check("anchors" in table and "sound" in table, table)
+    check(isoctl("ledger", "verify", state, "--anchors", copy).returncode == 2, "a key is needed")
+    cut_off = isoctl("ledger", "cut", "--at", str(told["last"] - 1), ledger)
+    check(cut_off.returncode == 0 and verify(ledger)[0] == 0, "one record less, and sound by itself")
+    done, told = against(state)
+    check(done == 1 and not told["sound"] and "its end is missing" in told["error"], f"cut: {told}")
+    shutil.rmtree(ledger)
+    isod.start()
+    isod.stop()
+    check(verify(ledger)[0] == 0, "another ledger, sound by itself")
+    done, told = against(state)
+    check(done == 1 and "not the one that was anchored" in told["error"] or "its end is missing" in told["error"],
+          f"replaced: {told}")
+
+
+def head(report):
+    return base64.b64decode(report["head"]).hex() if len(report["head"]) != 64 else report["head"]
+
+
+def openssl(isod, line, key):
+    """The signature, proven without any program of isod's."""
+    text, signature = line.rsplit(" ", 1)
+    for name, content in (("signed", text.encode()), ("signature", bytes.fromhex(signature))):
+        with open(isod.path(name), "wb") as f:
+            f.write(content)
+    done = subprocess.run(["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", key, "-rawin", "-in", isod.path("signed"),
+                           "-sigfile", isod.path("signature")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    check(done.returncode == 0, f"openssl: {done.stdout}")
 
 
 main(scenario)
