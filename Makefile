@@ -246,6 +246,7 @@ help:
 	@echo "make fuzz       every fuzzer for FUZZ_SECONDS; make fuzz-NAME: one; FUZZ_RUNS=N: so many executions"
 	@echo "make simulate      the officer's core, unbroken and killed again and again; SEEDS=N|FIRST-LAST STEPS=N"
 	@echo "make bench-correlate  speed and memory of correlation"
+	@echo "make bench-replay  how fast the state comes back from ledger and snapshot; RECORDS="
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"

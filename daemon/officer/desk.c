@@ -2,14 +2,23 @@
 
 #include <stdio.h>
 
+#define KIND_MAX 7 /* bytes of the longest kind */
+
 static const char *const kind_names[] = {"unknown", "user", "host", "address"};
 
 struct str entity_key(const Isod__V1__Entity *e, char out[static ENTITY_KEY_MAX])
 {
 	unsigned kind = e->kind > ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS ? 0 : (unsigned)e->kind;
-	int n = snprintf(out, ENTITY_KEY_MAX, "%s:%s", kind_names[kind], e->name);
+	struct str name = str_head(str_of(e->name), ENTITY_KEY_MAX - KIND_MAX - 2);
+	size_t n = strlen(kind_names[kind]);
 
-	return str_make(out, n < ENTITY_KEY_MAX ? (size_t)n : ENTITY_KEY_MAX - 1);
+	memcpy(out, kind_names[kind], n);
+	out[n++] = ':';
+	if (name.n)
+		memcpy(out + n, name.p, name.n);
+	n += name.n;
+	out[n] = '\0';
+	return str_make(out, n);
 }
 
 void step_dirty(const struct step *s, enum view_kind kind, struct str key)
@@ -21,6 +30,9 @@ void step_dirty(const struct step *s, enum view_kind kind, struct str key)
 void step_dirty_id(const struct step *s, enum view_kind kind, uint64_t id)
 {
 	char text[24];
+
+	if (!s->effects->dirty)
+		return;
 	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)id);
 	step_dirty(s, kind, str_make(text, (size_t)n));
 }

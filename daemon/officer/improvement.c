@@ -78,8 +78,12 @@ static struct metric_series *series_at(struct improvement_desk *d, const char *s
                                        struct str *ret_key)
 {
 	struct str cut = utf8_cut(str_of(name), NAME_MAX_BYTES);
-	int n = snprintf(key, SERIES_KEY_MAX, "%s/%.*s", scope, STR_FMT(cut));
-	*ret_key = str_make(key, (size_t)n);
+	size_t n = (size_t)(stpcpy(key, scope) - key); /* one of a few words */
+
+	key[n++] = '/';
+	if (cut.n)
+		memcpy(key + n, cut.p, cut.n);
+	*ret_key = str_make(key, n + cut.n);
 	struct metric_series *m = map_get(&d->series, *ret_key);
 
 	if (m)

@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "officer/save.h"
 
+#define PRUNES_PER_WINDOW 16  /* of by_entity, when it is full */
 #define TIMELINE_TEXT_MAX 400 /* bytes of one entry: title and the beginning of the message */
 
 #define LEVEL(x) ISOD__V1__LEVEL__LEVEL_##x
@@ -43,6 +44,7 @@ void incident_release(struct incident_desk *d)
 	for (size_t i = 0; i < d->count; i++)
 		isod__v1__incident__free_unpacked(d->items[i], NULL);
 	free(d->items);
+	free(d->reach);
 	map_release(&d->by_entity, NULL);
 	map_release(&d->by_rule, free_opener);
 }
@@ -117,19 +119,28 @@ static void remember(struct incident_desk *d, const struct step *s, const Isod__
 {
 	char text[ENTITY_KEY_MAX];
 
-	if (d->by_entity.count >= INCIDENT_KEYS_MAX)
+	/* Looking through all of them costs: not again before some may have become stale. */
+	if (d->by_entity.count >= INCIDENT_KEYS_MAX &&
+	    s->time_ns - d->pruned_ns >= s->settings->incident_window_ns / PRUNES_PER_WINDOW) {
 		prune_keys(d, s);
+		d->pruned_ns = s->time_ns;
+	}
 	if (d->by_entity.count < INCIDENT_KEYS_MAX)
 		map_put(&d->by_entity, entity_key(e, text), (void *)(uintptr_t)id);
 }
 
 /* ---- what a match adds to an incident ---- */
 
-static void add_entities(Isod__V1__Incident *i, const Isod__V1__Match *m)
+static void add_entities(const struct incident_desk *d, Isod__V1__Incident *i,
+                         const Isod__V1__Match *m)
 {
+	char key[ENTITY_KEY_MAX];
+
 	for (size_t a = 0; a < m->n_entities; a++) {
 		const Isod__V1__Entity *e = m->entities[a];
-		bool known = i->n_entities >= INCIDENT_ENTITIES_MAX;
+		/* Whatever points at this incident went through here before. */
+		bool known = i->n_entities >= INCIDENT_ENTITIES_MAX ||
+		             (uintptr_t)map_get(&d->by_entity, entity_key(e, key)) == i->id;
 		for (size_t b = 0; b < i->n_entities && !known; b++)
 			known = i->entities[b]->kind == e->kind &&
 			        strcmp(i->entities[b]->name, e->name) == 0;
@@ -168,28 +179,46 @@ static void add_tags(Isod__V1__Incident *i, const Isod__V1__Match *m)
 	}
 }
 
-static void add_evidence_ref(Isod__V1__Incident *i, const Isod__V1__EvidenceRef *ref)
+static uint64_t *reach_of(struct incident_desk *d, const Isod__V1__Incident *i, uint32_t worker)
 {
-	if (!ref || !ref->sequence)
-		return;
+	return &d->reach[i->id - 1].highest[worker % EVIDENCE_SLOTS];
+}
+
+static bool has_evidence(const Isod__V1__Incident *i, const Isod__V1__EvidenceRef *ref)
+{
 	for (size_t e = i->n_evidence; e-- > 0;)
 		if (i->evidence[e]->sequence == ref->sequence &&
 		    i->evidence[e]->worker == ref->worker)
-			return; /* several rules held for one frame */
+			return true; /* several rules held for one frame */
+	return false;
+}
+
+static void add_evidence_ref(struct incident_desk *d, Isod__V1__Incident *i,
+                             const Isod__V1__EvidenceRef *ref)
+{
+	if (!ref || !ref->sequence)
+		return;
+	uint64_t *highest = reach_of(d, i, ref->worker);
+	if (ref->sequence <= *highest && has_evidence(i, ref))
+		return;
 	if (i->n_evidence >= INCIDENT_EVIDENCE_MAX) {
 		i->evidence_omitted++;
 		return;
 	}
 	Isod__V1__EvidenceRef **at = pb_add(&i->evidence, &i->n_evidence, sizeof(*at));
-	*at = pb_copy(&ref->base);
+	*at = xmalloc(sizeof(**at));
+	isod__v1__evidence_ref__init(*at);
+	(*at)->worker = ref->worker;
+	(*at)->sequence = ref->sequence;
+	*highest = ref->sequence > *highest ? ref->sequence : *highest;
 }
 
-static void add_evidence(Isod__V1__Incident *i, const Isod__V1__Match *m)
+static void add_evidence(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m)
 {
 	for (size_t c = 0; c < m->n_contributing; c++)
-		add_evidence_ref(i, m->contributing[c]);
+		add_evidence_ref(d, i, m->contributing[c]);
 	if (m->n_contributing == 0)
-		add_evidence_ref(i, m->evidence);
+		add_evidence_ref(d, i, m->evidence);
 }
 
 static void add_rule(Isod__V1__Incident *i, const Isod__V1__Match *m, uint64_t when)
@@ -277,13 +306,20 @@ static void set_title(Isod__V1__Incident *i, const Isod__V1__Match *m, bool stor
 	free(text);
 }
 
+static void append(struct incident_desk *d, Isod__V1__Incident *i)
+{
+	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
+	xgrow(&d->reach, &d->reach_cap, d->count + 1, sizeof(*d->reach));
+	d->reach[d->count] = (struct evidence_reach){0};
+	d->items[d->count++] = i;
+}
+
 static Isod__V1__Incident *incident_new(struct incident_desk *d, const struct step *s)
 {
 	Isod__V1__Incident *i = xmalloc(sizeof(*i));
 
 	isod__v1__incident__init(i);
-	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
-	d->items[d->count++] = i;
+	append(d, i);
 	d->open++;
 	i->id = d->count;
 	i->state = STATE(DETECTED);
@@ -361,9 +397,9 @@ const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struc
 		i->first_ns = when;
 	if (when > i->last_ns)
 		i->last_ns = when;
-	add_entities(i, m);
+	add_entities(d, i, m);
 	add_tags(i, m);
-	add_evidence(i, m);
+	add_evidence(d, i, m);
 	add_rule(i, m, when);
 	timeline_match(i, m, when);
 	/* A storm gathers strangers: what they share is the rule, so their entities bind nothing to it. */
@@ -505,12 +541,16 @@ int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from)
 	for (size_t n = 0; n < from->n_incidents; n++)
 		if (from->incidents[n]->id != d->count + n + 1)
 			return -EBADMSG;
-	xgrow(&d->items, &d->cap, d->count + from->n_incidents, sizeof(*d->items));
 	for (size_t n = 0; n < from->n_incidents; n++) {
 		Isod__V1__Incident *i = from->incidents[n];
 		pb_open(&i->base);
-		d->items[d->count++] = i;
+		append(d, i);
 		d->open += incident_is_open(i);
+		for (size_t e = 0; e < i->n_evidence; e++) {
+			uint64_t *highest = reach_of(d, i, i->evidence[e]->worker);
+			if (i->evidence[e]->sequence > *highest)
+				*highest = i->evidence[e]->sequence;
+		}
 	}
 	from->n_incidents = 0;
 	return 0;

@@ -17,10 +17,19 @@
 #define INCIDENT_KEYS_MAX     200000 /* entities remembered for grouping; stale ones make room */
 #define INCIDENTS_PER_RULE    50     /* opened by one rule within the window: more is a storm */
 
+/* The highest sequence among an incident's evidence, by worker modulo the slots: what is higher is not yet among it. */
+#define EVIDENCE_SLOTS 8
+struct evidence_reach {
+	uint64_t highest[EVIDENCE_SLOTS];
+};
+
 struct incident_desk {
 	Isod__V1__Incident **items; /* by id: items[0] has id 1; never removed */
 	size_t count, cap;
+	struct evidence_reach *reach; /* beside each item: worked out from its evidence */
+	size_t reach_cap;
 	size_t open;
+	uint64_t pruned_ns;   /* when by_entity was last looked through for what is stale */
 	struct map by_entity; /* entity_key → the latest incident with it, as (void *)(id) */
 	struct map by_rule;   /* rule id → struct opener: what it opened lately */
 };

@@ -1,7 +1,7 @@
 /* Why fixed point: the state is a fold that must give the same digest on every machine and compiler, and floating
  * point does not promise that. A score is a count of thousandths; decay multiplies by 2^-(elapsed/half-life), split
- * into whole half-lives (shifts) and 256ths of one (a table in Q32, computed once by repeated integer square roots
- * of the exact value 2^-1; the error of a step is below 2^-31, far below a thousandth). */
+ * into whole half-lives (shifts) and 256ths of one (a product of roots in Q32; the error of a step is below 2^-31, far
+ * below a thousandth). */
 #include "officer/risk.h"
 
 #include <errno.h>
@@ -41,29 +41,20 @@ void risk_release(struct risk_desk *d)
 	map_release(&d->entities, free_risk);
 }
 
-/* floor(sqrt(v)) by bits, exact. */
-static uint64_t square_root(unsigned __int128 v)
-{
-	uint64_t root = 0;
+/* 2^-(1/2), 2^-(1/4), … 2^-(1/256) in Q32: each the square root of the one before it, rounded down, from 2^-1 on. */
+static const uint64_t roots[] = {
+	0xb504f333, 0xd744fcca, 0xeac0c6e7, 0xf5257d14,
+	0xfa83b2da, 0xfd3e0c0c, 0xfe9e115c, 0xff4ecb59,
+};
 
-	for (int bit = 63; bit >= 0; bit--) {
-		uint64_t with = root | UINT64_C(1) << bit;
-		if ((unsigned __int128)with * with <= v)
-			root = with;
-	}
-	return root;
-}
-
-/* 2^-(k/256) in Q32 for 0 <= k < 256: the product of 2^-(1/2), 2^-(1/4) … for the bits set in k. */
+/* 2^-(k/256) in Q32 for 0 <= k < 256: the product of the roots for the bits set in k, the highest first. */
 static uint64_t decay_factor(unsigned k)
 {
-	uint64_t factor = Q32_ONE, root = Q32_ONE / 2;
+	uint64_t factor = Q32_ONE;
 
-	for (unsigned bit = DECAY_STEPS / 2; bit; bit /= 2) {
-		root = square_root((unsigned __int128)root << 32);
-		if (k & bit)
-			factor = (uint64_t)(((unsigned __int128)factor * root) >> 32);
-	}
+	for (unsigned i = 0; i < ARRAY_LEN(roots); i++)
+		if (k & DECAY_STEPS / 2 >> i)
+			factor = (uint64_t)(((unsigned __int128)factor * roots[i]) >> 32);
 	return factor;
 }
 

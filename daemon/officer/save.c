@@ -71,6 +71,7 @@ static void save_head(const struct state *s, struct saver *to)
 	head.access_commands = s->access.commands;
 	head.events = s->architecture.events;
 	head.risk_evicted = s->risk.evicted;
+	head.incident_pruned_ns = s->incident.pruned_ns;
 	head.correlate = &correlate;
 	correlate_save_head(s->correlate, &correlate);
 	save_part(to, &part);
@@ -203,6 +204,7 @@ static int load_head(struct state *s, Isod__V1__SnapshotHead *head)
 	s->access.commands = head->access_commands;
 	s->architecture.events = head->events;
 	s->risk.evicted = head->risk_evicted;
+	s->incident.pruned_ns = head->incident_pruned_ns;
 	state_take_settings(s, head->settings);
 	return correlate_load_head(s->correlate, head->correlate);
 }

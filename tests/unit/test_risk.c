@@ -3,6 +3,30 @@
 
 #include "steps.h"
 
+/* floor(sqrt(v)) by bits, exact. */
+static uint64_t square_root(unsigned __int128 v)
+{
+	uint64_t root = 0;
+
+	for (int bit = 63; bit >= 0; bit--) {
+		uint64_t with = root | UINT64_C(1) << bit;
+		if ((unsigned __int128)with * with <= v)
+			root = with;
+	}
+	return root;
+}
+
+Test(risk, each_root_is_the_square_root_of_the_one_before_it)
+{
+	uint64_t root = UINT64_C(1) << 31, half_life = 256, score = 1000000000;
+
+	for (uint64_t part = 128; part; part /= 2) {
+		root = square_root((unsigned __int128)root << 32);
+		cr_assert_eq(risk_decay(score, part, half_life),
+		             (uint64_t)((unsigned __int128)score * root >> 32));
+	}
+}
+
 Test(risk, decay_halves_each_half_life)
 {
 	cr_assert_eq(risk_decay(100000, 0, NS_PER_HOUR), 100000);
