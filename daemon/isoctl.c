@@ -29,6 +29,48 @@ static const struct option_text {
 	{"--help", NULL, "this text"},
 };
 
+#define LINE_WIDTH 80
+
+/* Characters, not bytes: continuation bytes of UTF-8 take no room. */
+static int width_of(const char *word, size_t n)
+{
+	int width = 0;
+
+	for (size_t i = 0; i < n; i++)
+		width += ((unsigned char)word[i] & 0xc0) != 0x80;
+	return width;
+}
+
+/* Words of `text`, the first line begun at column `at` already, every further one indented by `indent`. */
+static void print_wrapped(FILE *out, int at, int indent, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		int width = width_of(text, n);
+		if (at > indent && at + 1 + width > LINE_WIDTH) {
+			fprintf(out, "\n%*s", indent, "");
+			at = indent;
+		} else if (at > indent) {
+			fputc(' ', out);
+			at++;
+		}
+		fwrite(text, 1, n, out);
+		at += width;
+		text += n + (text[n] == ' ');
+	}
+	fputc('\n', out);
+}
+
+static void print_command(FILE *out, const char *before, const struct isoctl_command *c)
+{
+	int at = fprintf(out, "%s%s%s%s", before, c->family, c->verb ? " " : "",
+	                 c->verb ? c->verb : "");
+
+	print_wrapped(out, at, 8, c->arguments);
+	fprintf(out, "%*s", 6, "");
+	print_wrapped(out, 6, 6, c->help);
+}
+
 static void usage(FILE *out)
 {
 	fprintf(out, "usage: isoctl [OPTION…] COMMAND [ARGUMENT…]\n\n");
@@ -38,16 +80,14 @@ static void usage(FILE *out)
 	fprintf(out, "\ncommands:\n");
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		for (const struct isoctl_command *c = families[i]; c->family; c++)
-			fprintf(out, "  %s%s%s %s\n      %s\n", c->family, c->verb ? " " : "",
-			        c->verb ? c->verb : "", c->arguments, c->help);
+			print_command(out, "  ", c);
 	fprintf(out, "\nexit status: 0 done, 1 what was asked for does not hold, 2 usage, 3 the "
 	             "daemon cannot be reached\n");
 }
 
 int isoctl_usage(const struct isoctl_command *c)
 {
-	fprintf(stderr, "usage: isoctl [OPTION…] %s%s%s %s\n%s\n", c->family, c->verb ? " " : "",
-	        c->verb ? c->verb : "", c->arguments, c->help);
+	print_command(stderr, "usage: isoctl [OPTION…] ", c);
 	return 2;
 }
 
