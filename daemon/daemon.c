@@ -45,6 +45,7 @@ struct isod {
 	int lock_fd;
 	struct event_base *base;
 	struct event *signals[3];
+	struct event *answers; /* producers' batches are done with */
 	struct content *content;
 	struct inbox inbox;
 	bool inbox_open;
@@ -318,6 +319,36 @@ static uint64_t on_snapshot_floor(void *arg)
 static void on_books_event(void *arg, const char *event, const char *const *pairs)
 {
 	own_event(arg, event, pairs);
+}
+
+/* ---- producers: from the API through a worker of ingest and back ---- */
+
+static int on_ingest(void *arg, struct producer_batch *b)
+{
+	struct isod *d = arg;
+	return ingest_take(d->ingest, b);
+}
+
+static void on_answered(void *arg, struct producer_batch *b)
+{
+	struct isod *d = arg;
+	api_ingest_answered(d->api, b);
+}
+
+static void on_answers(evutil_socket_t fd, short what, void *arg)
+{
+	struct isod *d = arg;
+	(void)fd;
+	(void)what;
+
+	ingest_answers(d->ingest, on_answered, d);
+}
+
+static int open_answers(struct isod *d)
+{
+	d->answers = event_new(d->base, ingest_answers_fd(d->ingest), EV_READ | EV_PERSIST,
+	                       on_answers, d);
+	return d->answers && event_add(d->answers, NULL) == 0 ? 0 : -ENOMEM;
 }
 
 /* ---- rules loaded anew: see reload.c ---- */
@@ -615,6 +646,7 @@ static int open_edges(struct isod *d, char *error)
 	                                .status = on_status,
 	                                .reload = on_reload_asked,
 	                                .content = on_content,
+	                                .ingest = on_ingest,
 	                                .refused = on_refused,
 	                                .arg = d};
 	const struct ingest_options ingest = {.clock = &d->clock,
@@ -625,7 +657,8 @@ static int open_edges(struct isod *d, char *error)
 	                                      .storage = on_storage,
 	                                      .arg = d,
 	                                      .cursors = state->cursors,
-	                                      .cursor_count = state->cursor_count};
+	                                      .cursor_count = state->cursor_count,
+	                                      .producers = &state->producers};
 
 	const struct books_options books = {.config = d->config,
 	                                    .base = d->base,
@@ -647,6 +680,8 @@ static int open_edges(struct isod *d, char *error)
 		r = api_open(&api, &d->api, error, ERROR_TEXT);
 	if (r == 0)
 		r = books_open(&books, &d->books, error, ERROR_TEXT);
+	if (r == 0)
+		r = open_answers(d);
 	return r;
 }
 
@@ -734,6 +769,10 @@ void isod_stop(struct isod *d)
 	own_event(d, "stopped", (const char *const[]){"detail", ISOD_VERSION, NULL});
 	if (d->ingest)
 		ingest_stop(d->ingest, drain, d);
+	if (d->ingest && d->api)
+		ingest_answers(d->ingest, on_answered, d);
+	if (d->answers)
+		event_free(d->answers);
 	if (d->officer)
 		officer_drain(d->officer);
 	reload_free(d->reload);

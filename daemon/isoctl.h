@@ -13,6 +13,7 @@ struct isoctl {
 	const char *socket; /* --socket PATH (or $ISOD_SOCKET) */
 	const char *host;   /* --host HOST:PORT with --ca, --cert, --key: the API over TLS */
 	const char *ca, *cert, *key;
+	bool quiet; /* that the daemon is away is not told: the caller tries again */
 };
 
 struct isoctl_command {

@@ -26,12 +26,15 @@ struct client {
 	const char *where; /* for messages */
 	struct buf in;
 	uint64_t last_id;
+	bool quiet;
 };
 
-static int unreachable(const char *where, const char *why)
+static int unreachable(const struct client *c, const char *where, const char *why)
 {
 	char safe[512];
 
+	if (c->quiet)
+		return ISOCTL_UNREACHABLE;
 	fprintf(stderr, "isoctl: %s: %s\n", where, log_escape(str_of(why), safe, sizeof(safe)));
 	return ISOCTL_UNREACHABLE;
 }
@@ -43,10 +46,11 @@ static int connect_local(struct client *c, const char *path)
 	c->where = path;
 	int r = connect_unix(path, SOCK_STREAM, &c->fd);
 	if (r == -ENAMETOOLONG)
-		return unreachable(path, "the path is too long for a socket");
+		return unreachable(c, path, "the path is too long for a socket");
 	if (r == -ENOENT || r == -ECONNREFUSED)
-		return unreachable(path, "isod does not run (or has another socket: see --socket)");
-	return r < 0 ? unreachable(path, strerror(-r)) : 0;
+		return unreachable(c, path,
+		                   "isod does not run (or has another socket: see --socket)");
+	return r < 0 ? unreachable(c, path, strerror(-r)) : 0;
 }
 
 static int shake_hands(struct client *c, const char *host)
@@ -57,9 +61,9 @@ static int shake_hands(struct client *c, const char *host)
 	while ((r = tls_handshake(c->tls)) == -EAGAIN) {
 		r = connect_wait_tls(c->fd, c->tls, CONNECT_MS);
 		if (r < 0)
-			return unreachable(c->where, strerror(-r));
+			return unreachable(c, c->where, strerror(-r));
 	}
-	return r < 0 ? unreachable(c->where, tls_error(c->tls)) : 0;
+	return r < 0 ? unreachable(c, c->where, tls_error(c->tls)) : 0;
 }
 
 static int connect_remote(struct client *c, const struct isoctl *ctl)
@@ -71,11 +75,11 @@ static int connect_remote(struct client *c, const struct isoctl *ctl)
 
 	c->where = ctl->host;
 	if (!connect_split(ctl->host, host, &port))
-		return unreachable(ctl->host, "this is no HOST:PORT");
+		return unreachable(c, ctl->host, "this is no HOST:PORT");
 	if (tls_context_new(false, &settings, &c->context, error, sizeof(error)) < 0)
-		return unreachable(ctl->host, error);
+		return unreachable(c, ctl->host, error);
 	if (connect_inet(host, port, SOCK_STREAM, &c->fd, &why) < 0)
-		return unreachable(ctl->host, why);
+		return unreachable(c, ctl->host, why);
 	return shake_hands(c, host);
 }
 
@@ -85,6 +89,7 @@ int client_open(const struct isoctl *ctl, struct client **ret)
 
 	signal(SIGPIPE, SIG_IGN); /* a daemon that closes is an error message */
 	c->fd = -1;
+	c->quiet = ctl->quiet;
 	buf_init(&c->in, 2 * ANSWER_MAX);
 	int r = ctl->host ? connect_remote(c, ctl) : connect_local(c, ctl->socket);
 	if (r) {
@@ -139,13 +144,13 @@ static ssize_t move_all(struct client *c, bool out, char *p, size_t n, int ms)
 static int broken(const struct client *c, ssize_t r)
 {
 	if (r == -EPIPE || r == -ECONNRESET)
-		return unreachable(c->where, "the daemon closed the connection");
+		return unreachable(c, c->where, "the daemon closed the connection");
 	if (r == -EPROTO)
-		return unreachable(c->where, tls_error(c->tls));
-	return unreachable(c->where, r == -ETIMEDOUT ? "no answer" : strerror((int)-r));
+		return unreachable(c, c->where, tls_error(c->tls));
+	return unreachable(c, c->where, r == -ETIMEDOUT ? "no answer" : strerror((int)-r));
 }
 
-static int send_request(struct client *c, Isod__V1__Request *request)
+int client_send(struct client *c, Isod__V1__Request *request)
 {
 	struct buf b;
 	size_t done = 0;
@@ -174,12 +179,12 @@ static int receive(struct client *c, int ms, Isod__V1__Response **ret)
 		if (r == 0) {
 			*ret = isod__v1__response__unpack(NULL, body.n, (const uint8_t *)body.p);
 			buf_consume(&c->in, used);
-			return *ret ? 0 : unreachable(c->where, "this is no answer of isod's");
+			return *ret ? 0 : unreachable(c, c->where, "this is no answer of isod's");
 		}
 		if (r != -EAGAIN)
-			return unreachable(c->where, "this is no answer of isod's");
+			return unreachable(c, c->where, "this is no answer of isod's");
 		if (buf_reserve(&c->in, 65536) < 0)
-			return unreachable(c->where, "the answer is too long");
+			return unreachable(c, c->where, "the answer is too long");
 		ssize_t n = move_all(c, false, c->in.p + c->in.n, 65536, ms);
 		if (n <= 0)
 			return broken(c, n == 0 ? -EPIPE : n);
@@ -187,7 +192,7 @@ static int receive(struct client *c, int ms, Isod__V1__Response **ret)
 	}
 }
 
-static int refused(const Isod__V1__Error *e)
+int client_refused(const Isod__V1__Error *e)
 {
 	char safe[1024];
 
@@ -200,16 +205,18 @@ static int ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response_
                int ms, Isod__V1__Response **ret)
 {
 	Isod__V1__Response *answer = NULL;
-	int r = send_request(c, request);
+	int r = client_send(c, request);
 
 	if (r == 0)
 		r = receive(c, ms, &answer);
 	if (r)
 		return r;
 	if (answer->answer_case == ISOD__V1__RESPONSE__ANSWER_ERROR)
-		r = refused(answer->error);
+		r = c->quiet && answer->error->code == ISOD__V1__ERROR_CODE__ERROR_UNAVAILABLE
+		            ? ISOCTL_UNREACHABLE
+		            : client_refused(answer->error);
 	else if (answer->answer_case != wanted || answer->id != request->id)
-		r = unreachable(c->where, "the answer is to another question");
+		r = unreachable(c, c->where, "the answer is to another question");
 	if (r)
 		isod__v1__response__free_unpacked(answer, NULL);
 	else

@@ -20,6 +20,10 @@ int client_ask(struct client *c, Isod__V1__Request *request, Isod__V1__Response_
 /* The same for what takes the daemon as long as it takes: waits without a limit. */
 int client_ask_patiently(struct client *c, Isod__V1__Request *request,
                          Isod__V1__Response__AnswerCase wanted, Isod__V1__Response **ret);
+/* Sends a request without waiting; its id is set here. 0 or an exit status. */
+int client_send(struct client *c, Isod__V1__Request *request);
+/* Tells an error that an answer holds. Returns the exit status. */
+int client_refused(const Isod__V1__Error *e);
 /* The next answer that comes by itself, however long it takes. */
 int client_next(struct client *c, Isod__V1__Response **ret);
 

@@ -21,6 +21,7 @@
 #include "isoctl.h"
 #include "isoctl_connect.h"
 #include "isoctl_options.h"
+#include "isoctl_produce.h"
 #include "isoctl_output.h"
 #include "tools_send.pb-c.h"
 
@@ -32,7 +33,8 @@
 /* Nothing holds a datagram sender back, so it rests after so many: a receiver's usual buffer holds about 250. */
 #define DATAGRAM_REST  64
 #define DATAGRAM_PAUSE ((long)NS_PER_MS)
-#define PRIORITY       13 /* user.notice */
+#define FILES_MAX      4096 /* more is a mistake of the shell's */
+#define PRIORITY       13   /* user.notice */
 
 struct transport {
 	const char *name;
@@ -363,6 +365,7 @@ static int run(const struct isoctl *ctl, int argc, char **argv)
 	static const char *const formats[] = {"raw", "rfc5424", "rfc3164", NULL};
 	struct sender s = {.fd = -1, .ca = ctl->ca, .certificate = ctl->cert, .key = ctl->key};
 	const char *addresses[ARRAY_LEN(transports)] = {NULL}, *framing = NULL;
+	struct produce_options producer = {0};
 	const struct isoctl_option options[] = {
 		{.name = "--tls", .text = &addresses[0]},
 		{.name = "--tcp", .text = &addresses[1]},
@@ -374,11 +377,16 @@ static int run(const struct isoctl *ctl, int argc, char **argv)
 		{.name = "--insecure", .flag = &s.insecure},
 		{.name = "--framing", .text = &framing},
 		{.name = "--format", .text = &s.format},
+		{.name = "--producer", .text = &producer.producer},
+		{.name = "--first", .number = &producer.first},
+		{.name = "--source", .text = &producer.source},
 		{.name = NULL},
 	};
 
-	if (isoctl_options(options, &argc, argv, 1))
+	if (isoctl_options(options, &argc, argv, FILES_MAX))
 		return isoctl_usage(&isoctl_send_commands[0]);
+	if (producer.producer && argc > 0)
+		return produce_files(ctl, &producer, argc, argv);
 	s.transport = choose(addresses, &s.address);
 	if (!s.transport || argc != 1)
 		return isoctl_usage(&isoctl_send_commands[0]);
@@ -406,7 +414,9 @@ const struct isoctl_command isoctl_send_commands[] = {
 	{"send", NULL,
          "--tls|--tcp|--udp HOST:PORT | --unix PATH [--ca FILE] [--cert FILE --key FILE] "
          "[--insecure] "
-         "[--framing octet|newline] [--format raw|rfc5424|rfc3164] FILE|-",
-         "ship a file to a syslog listener, line by line", run},
+         "[--framing octet|newline] [--format raw|rfc5424|rfc3164] FILE|-\n"
+         "       isoctl send --producer ID [--first N] [--source TEXT] FILE...",
+         "ship a file line by line to a syslog listener or, numbered and acknowledged, to isod",
+         run},
 	{0},
 };

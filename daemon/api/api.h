@@ -13,7 +13,8 @@
 	((size_t)16 << 20) /* unread answers of one client; past it the client is closed */
 
 struct api;
-struct content; /* sigma/content.h */
+struct content;        /* sigma/content.h */
+struct producer_batch; /* log/producer.h */
 
 struct api_options {
 	const struct config *config;
@@ -27,6 +28,8 @@ struct api_options {
 	uint64_t (*reload)(void *arg);
 	/* The rules that run now: valid until the loop goes on. NULL: their counts cannot be asked for. */
 	const struct content *(*content)(void *arg);
+	/* Numbered frames: 0, and later api_ingest_answered, or -EAGAIN (starting), -ESHUTDOWN. NULL: none are taken. */
+	int (*ingest)(void *arg, struct producer_batch *b);
 	/* A request was refused: isod's own event. */
 	void (*refused)(void *arg, const Isod__V1__Refusal *refusal);
 	void *arg;
@@ -44,6 +47,8 @@ void api_incident_changed(struct api *a, const Isod__V1__Incident *incident);
 /* What came of the reload of that number and of all before it: the answer to who asked for them. NULL is allowed for
  * `a`. */
 void api_rules_reloaded(struct api *a, uint64_t number, const Isod__V1__RulesReloaded *outcome);
+/* A batch that options.ingest has taken is done with. */
+void api_ingest_answered(struct api *a, struct producer_batch *b);
 /* Clients now, requests, refusals and the like, by name. */
 void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value),
                   void *arg);

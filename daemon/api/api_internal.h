@@ -48,6 +48,8 @@ struct api_counts {
 	uint64_t bad_requests, too_large, timeouts, slow, turned_away, tls_failures;
 };
 
+struct ingest_ask;
+
 struct api {
 	struct api_options options;
 	struct evconnlistener *local, *remote;
@@ -69,6 +71,8 @@ struct api {
 	unsigned refusals_in_window;
 	struct timeval patience[DEADLINES];
 	struct api_counts counts;
+	size_t ingest_bytes; /* of all batches under way */
+	bool request_kept;   /* the request that was answered last lives on with its batch */
 };
 
 /* ---- connection.c ---- */
@@ -78,6 +82,12 @@ struct watch {
 	uint64_t id; /* of the request */
 	Isod__V1__Level min_severity;
 	uint64_t next, last; /* ids of the snapshot still to be sent; next > last: done */
+};
+
+/* Batches of a connection that are under way. */
+struct ingest_asks {
+	struct ingest_ask *first;
+	size_t count, bytes;
 };
 
 struct connection {
@@ -96,6 +106,8 @@ struct connection {
 	struct watch watch;
 	uint64_t reload;         /* the reload it waits for (0: none) … */
 	uint64_t reload_request; /* … and the id of the request; meanwhile no other is taken up */
+	struct ingest_asks ingest;
+	bool later; /* a request waits until no batch is under way */
 };
 
 /* Takes over `fd`. `tls`: after a handshake; else `peer` tells who it is. */
@@ -112,13 +124,20 @@ void connection_watch(struct connection *c, uint64_t id, const Isod__V1__WatchRe
 /* Answers who waits for the reload of that number or one before it. May free the connection. */
 void connection_reloaded(struct connection *c, uint64_t number,
                          const Isod__V1__RulesReloaded *outcome);
+/* One of its batches has been answered: goes on. May free it. */
+void connection_ingest_answered(struct connection *c);
 /* Tells the connection of the incidents in api->changed. May free it. */
 void connection_tell(struct connection *c);
 
 /* ---- requests.c ---- */
 
-/* Answers one request. False when it was none: the connection is of no use any more. */
-bool request_answer(struct connection *c, struct str body);
+enum request_result {
+	REQUEST_DONE,
+	REQUEST_LATER, /* it must wait for the batches under way: ask again */
+	REQUEST_BAD,   /* it is none: the connection is of no use any more */
+};
+/* Answers one request. */
+enum request_result request_answer(struct connection *c, struct str body);
 
 /* ---- answer.c ---- */
 
@@ -148,6 +167,15 @@ void ask_rules_stats(struct connection *c, const Isod__V1__Request *q);
 /* ---- backup.c ---- */
 
 void ask_ledger_digest(struct connection *c, const Isod__V1__Request *q);
+
+/* ---- ingest.c ---- */
+
+void ask_ingest_hello(struct connection *c, const Isod__V1__Request *q);
+void ask_ingest_batch(struct connection *c, const Isod__V1__Request *q);
+/* So many batches are under way that no more should be read. */
+bool ingest_is_full(const struct connection *c);
+/* The connection goes: nobody wants the answers. */
+void ingest_forget(struct connection *c);
 
 /* ---- peer.c ---- */
 

@@ -156,9 +156,13 @@ static bool next_request(struct connection *c)
 	if (r == -EAGAIN)
 		return false;
 	if (r == 0) {
+		enum request_result result = request_answer(c, body);
+		c->later = result == REQUEST_LATER;
+		if (c->later)
+			return true;
 		c->api->counts.requests++;
 		set_deadline(c, DEADLINE_IDLE);
-		if (request_answer(c, body)) {
+		if (result == REQUEST_DONE) {
 			evbuffer_drain(in, used);
 			return true;
 		}
@@ -196,13 +200,19 @@ static void linger(struct connection *c)
 	}
 }
 
+static bool may_go_on(const struct connection *c)
+{
+	return !c->last && !c->reload && !c->later && !ingest_is_full(c) &&
+	       output_bytes(c) < OUTPUT_LOW;
+}
+
 /* Does what can be done now, then decides what is waited for. Frees the connection when that is nothing. */
 static void advance(struct connection *c)
 {
 	struct evbuffer *in = bufferevent_get_input(c->bev);
 	bool more = true;
 
-	while (more && !c->last && !c->reload && output_bytes(c) < OUTPUT_LOW)
+	while (more && may_go_on(c))
 		more = send_snapshot(c) || next_request(c);
 	if (c->last)
 		evbuffer_drain(in, evbuffer_get_length(in));
@@ -216,7 +226,8 @@ static void advance(struct connection *c)
 		drop(c, &c->api->counts.slow, "does not read its answers");
 		return;
 	}
-	if (c->eof && (c->last || !more) && waiting == 0) {
+	bool asked = c->ingest.count > 0;
+	if (c->eof && (c->last || !more) && waiting == 0 && !asked) {
 		connection_free(c);
 		return;
 	}
@@ -225,7 +236,7 @@ static void advance(struct connection *c)
 		linger(c);
 	else if (half)
 		set_deadline(c, DEADLINE_REQUEST);
-	else if (c->last || c->watch.on || waiting > 0 || more)
+	else if (c->last || c->watch.on || waiting > 0 || more || asked)
 		set_deadline(c, DEADLINE_NONE); /* the write timeout holds, or a watcher's limit */
 	else if (c->deadline != DEADLINE_IDLE)
 		set_deadline(c, DEADLINE_IDLE);
@@ -245,6 +256,12 @@ void connection_tell(struct connection *c)
 		if (i)
 			send_watched(c, i);
 	}
+	advance(c);
+}
+
+void connection_ingest_answered(struct connection *c)
+{
+	c->later = c->later && c->ingest.count > 0;
 	advance(c);
 }
 
@@ -370,6 +387,7 @@ void connection_free(struct connection *c)
 	c->api->connection_count--;
 	if (c->watch.on)
 		c->api->watchers--;
+	ingest_forget(c);
 	event_free(c->timer);
 	if (c->tls)
 		tls_bufferevent_free(c->bev);

@@ -380,6 +380,8 @@ static const struct {
 	{ASK(LIST_NOTIFICATIONS), ask_list_notifications},
 	{ASK(RELOAD_RULES), ask_reload_rules},
 	{ASK(RULES_STATS), ask_rules_stats},
+	{ASK(INGEST_HELLO), ask_ingest_hello},
+	{ASK(INGEST_BATCH), ask_ingest_batch},
 	{ASK(LEDGER_DIGEST), ask_ledger_digest},
 };
 
@@ -396,14 +398,14 @@ static bool may_record_refusal(struct api *a)
 
 static void refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__Role needed)
 {
-	static const char *const roles[] = {"no role", "viewer", "responder", "admin"};
 	struct api *a = c->api;
 	Isod__V1__Refusal refusal = ISOD__V1__REFUSAL__INIT;
 	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
 	char reason[128];
 
 	snprintf(reason, sizeof(reason), "%s wants the role %s; the asker has %s",
-	         access_request_name(q->ask_case), roles[needed & 3], roles[c->peer.role & 3]);
+	         access_request_name(q->ask_case), access_role_name(needed),
+	         access_role_name(c->peer.role));
 	connection_error(c, q->id, ERROR(FORBIDDEN), "%s (%s)", reason, c->peer.name);
 	a->counts.refusals++;
 	if (++c->refusals >= REFUSALS_PER_CONNECTION)
@@ -424,20 +426,31 @@ static void refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__R
 		a->options.refused(a->options.arg, &refusal);
 }
 
-bool request_answer(struct connection *c, struct str body)
+/* Answers come in the order of the requests, but for those of batches, which need not wait for each other. */
+static bool must_wait(const struct connection *c, const Isod__V1__Request *q)
+{
+	return c->ingest.count > 0 && q->ask_case != ASK(INGEST_BATCH) &&
+	       q->ask_case != ASK(INGEST_HELLO);
+}
+
+enum request_result request_answer(struct connection *c, struct str body)
 {
 	Isod__V1__Request *q = isod__v1__request__unpack(NULL, body.n, (const uint8_t *)body.p);
 	size_t i = 0;
 
 	if (!q)
-		return false;
+		return REQUEST_BAD;
+	if (must_wait(c, q)) {
+		isod__v1__request__free_unpacked(q, NULL);
+		return REQUEST_LATER;
+	}
 	while (i < ARRAY_LEN(handlers) && handlers[i].ask != q->ask_case)
 		i++;
 	Isod__V1__Role needed = access_needed(q->ask_case);
 	if (i == ARRAY_LEN(handlers) || needed == ISOD__V1__ROLE__ROLE_NONE)
 		connection_error(c, q->id, ERROR(BAD_REQUEST),
 		                 "this version knows no such request");
-	else if (c->peer.role < needed)
+	else if (!access_allows(c->peer.role, needed))
 		refuse(c, q, needed);
 	else
 		handlers[i].answer(c, q);
@@ -445,6 +458,8 @@ bool request_answer(struct connection *c, struct str body)
 		arena_release(&c->api->arena);
 	else
 		arena_reset(&c->api->arena);
-	isod__v1__request__free_unpacked(q, NULL);
-	return true;
+	if (!c->api->request_kept)
+		isod__v1__request__free_unpacked(q, NULL);
+	c->api->request_kept = false;
+	return REQUEST_DONE;
 }

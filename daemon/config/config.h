@@ -4,6 +4,7 @@
 #ifndef ISOD_CONFIG_CONFIG_H
 #define ISOD_CONFIG_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -15,7 +16,17 @@
 /* The first part of the source of isod's own events, isod/NODE: no listener may have that name. */
 #define CONFIG_OWN_LISTENER "isod"
 
-enum listener_kind { LISTENER_TLS, LISTENER_TCP, LISTENER_UDP, LISTENER_UNIX };
+/* The same for events of numbered producers (log/producer.h). */
+#define CONFIG_PRODUCER_LISTENER "producer"
+
+enum listener_kind {
+	LISTENER_TLS,
+	LISTENER_TCP,
+	LISTENER_UDP,
+	LISTENER_UNIX,
+	LISTENER_RELP,
+	LISTENER_RELP_TLS
+};
 
 struct listener_config {
 	char *name; /* unique; the first part of every source: NAME/PEER */
@@ -26,6 +37,22 @@ struct listener_config {
 	uint64_t mode;                /* unix: permissions of the socket, 0666 for a /dev/log */
 	uint64_t receive_buffer;      /* udp: bytes that wait in the kernel, per worker */
 };
+
+static inline bool listener_has_tls(const struct listener_config *c)
+{
+	return c->kind == LISTENER_TLS || c->kind == LISTENER_RELP_TLS;
+}
+
+static inline bool listener_has_relp(const struct listener_config *c)
+{
+	return c->kind == LISTENER_RELP || c->kind == LISTENER_RELP_TLS;
+}
+
+/* Connections, not datagrams. */
+static inline bool listener_is_stream(const struct listener_config *c)
+{
+	return c->kind != LISTENER_UDP && c->kind != LISTENER_UNIX;
+}
 
 enum redis_mode { REDIS_EMBEDDED, REDIS_EXTERNAL, REDIS_OFF };
 
@@ -104,6 +131,7 @@ struct config {
 	struct keep_config evidence_keep, ledger_keep;
 	uint64_t anchor_interval_ns; /* 0: no anchors */
 	uint64_t evidence_sync_ns;   /* at most this long between arrival and fdatasync */
+	uint64_t evidence_ack_ns;    /* at most one fdatasync in this time for acknowledgements */
 	uint64_t snapshot_interval_ns, snapshot_records;
 	uint64_t tally_interval_ns; /* how often workers tell the ledger how far they counted */
 

@@ -30,6 +30,8 @@ static const struct option_word listener_kinds[] = {
 	{"tcp", LISTENER_TCP},
 	{"udp", LISTENER_UDP},
 	{"unix", LISTENER_UNIX},
+	{"relp", LISTENER_RELP},
+	{"relp-tls", LISTENER_RELP_TLS},
 	{0},
 };
 
@@ -52,8 +54,8 @@ static const struct option listener_options[] = {
          .flags = OPTION_REQUIRED,
          AT(kind),
          .words = listener_kinds,
-         .help = "syslog over TLS (RFC 5425), TCP (RFC 6587), UDP (RFC 5426) or a unix datagram "
-                 "socket"},
+         .help = "syslog over TLS (RFC 5425), TCP (RFC 6587), UDP (RFC 5426), a unix datagram "
+                 "socket or RELP, which is acknowledged when it is on the disk"},
 	{.name = "address",
          .type = OPTION_TEXT,
          .flags = OPTION_REQUIRED,
@@ -105,9 +107,9 @@ static void check_fitting_options(struct option_reader *r, const struct listener
 		const char *name = listener_options[i].name;
 		if (!option_given(node, name))
 			continue;
-		if (is_tls_option(name) && l->kind != LISTENER_TLS)
+		if (is_tls_option(name) && !listener_has_tls(l))
 			option_error(r, option_at(node, NULL, name),
-			             "`%s` is for listeners of kind tls only", name);
+			             "`%s` is for listeners of kind tls and relp-tls only", name);
 		if (strcmp(name, "mode") == 0 && l->kind != LISTENER_UNIX)
 			option_error(r, option_at(node, NULL, name),
 			             "`mode` is for listeners of kind unix only");
@@ -187,12 +189,16 @@ static void check_listener(struct option_reader *r, void *item, const struct yam
 	if (strcasecmp(l->name, CONFIG_OWN_LISTENER) == 0)
 		option_error(r, option_at(node, NULL, "name"),
 		             "`" CONFIG_OWN_LISTENER "` stands for isod's own events");
+	if (strcasecmp(l->name, CONFIG_PRODUCER_LISTENER) == 0)
+		option_error(r, option_at(node, NULL, "name"),
+		             "`" CONFIG_PRODUCER_LISTENER
+		             "` stands for events that come over the API");
 	check_fitting_options(r, l, node);
 	if (l->kind == LISTENER_UNIX)
 		check_socket_path(r, option_at(node, NULL, "address"), &l->address);
 	else
 		check_address(r, option_at(node, NULL, "address"), l->address);
-	if (l->kind == LISTENER_TLS)
+	if (listener_has_tls(l))
 		check_tls_listener(r, l, node);
 }
 
@@ -210,6 +216,7 @@ static const struct option_word roles[] = {
 	{"viewer", ISOD__V1__ROLE__ROLE_VIEWER},
 	{"responder", ISOD__V1__ROLE__ROLE_RESPONDER},
 	{"admin", ISOD__V1__ROLE__ROLE_ADMIN},
+	{"producer", ISOD__V1__ROLE__ROLE_PRODUCER},
 	{0},
 };
 
@@ -232,7 +239,7 @@ static const struct option role_options[] = {
          .flags = OPTION_REQUIRED,
          AT(role),
          .words = roles,
-         .help = "what it may do: look, acknowledge and close, or everything"},
+         .help = "what it may do: look, acknowledge and close, everything, or only hand in events"},
 };
 #undef AT
 
@@ -479,6 +486,14 @@ static const struct option options[] = {
          .min = "1ms",
          .max = "1m",
          .help = "at most so long from arrival until it survives a power cut"},
+	{.section = "evidence",
+         .name = "ack_interval",
+         .type = OPTION_DURATION,
+         AT(evidence_ack_ns),
+         .fallback = "2ms",
+         .max = "1s",
+         .help = "acknowledgements (RELP, producers) share one fdatasync in so long, or a "
+                 "megabyte"},
 
 	{.section = "evidence",
          .name = "compress",

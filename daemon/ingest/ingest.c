@@ -90,6 +90,20 @@ static int open_evidence(const struct config *c, size_t worker, struct segment_l
 	return r;
 }
 
+static void note_producer(void *arg, struct str producer, uint64_t sequence)
+{
+	producers_note(arg, producer, sequence);
+}
+
+/* What the ledger knows. */
+static void load_producers(struct producers *p, const struct map *marks)
+{
+	const struct map_entry *e;
+
+	for (size_t at = 0; marks && (e = map_next(marks, &at));)
+		producers_note(p, e->key, ((const struct producer_mark *)e->value)->upto);
+}
+
 static int open_worker(struct ingest *i, const struct ingest_options *o, size_t index, char *error,
                        size_t error_size)
 {
@@ -105,8 +119,12 @@ static int open_worker(struct ingest *i, const struct ingest_options *o, size_t 
 		return r;
 	w->cursors = i->cursors;
 	w->cursor_count = i->cursor_count;
-	const struct pipeline_options options = {
-		.worker = index, .evidence = w->evidence, .inbox = o->inbox, .content = o->content};
+	const struct pipeline_options options = {.worker = index,
+	                                         .evidence = w->evidence,
+	                                         .inbox = o->inbox,
+	                                         .content = o->content,
+	                                         .numbered = note_producer,
+	                                         .arg = &i->shared.producers};
 	w->pipeline = pipeline_new(&options);
 	return 0;
 }
@@ -126,6 +144,9 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->shared.own_source = xasprintf("isod/%s", o->config->node);
 	i->shared.own_event = take_own_event;
 	i->shared.arg = i;
+	producers_init(&i->shared.producers);
+	load_producers(&i->shared.producers, o->producers);
+	r = answers_init(&i->shared.answers);
 	i->shared.swap.parked_all = o->parked;
 	i->shared.swap.arg = o->arg;
 	i->shared.storage = o->storage;
@@ -137,7 +158,8 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	for (size_t n = 0; n < o->cursor_count; n++)
 		i->cursors[n] = (struct worker_cursor){o->cursors[n].upto, o->cursors[n].seen_max};
 	i->shared.descriptors = raise_file_limit(o->config->connections_max);
-	r = open_listeners(i, error, error_size);
+	if (r == 0)
+		r = open_listeners(i, error, error_size);
 	for (size_t n = 0; r == 0 && n < i->worker_count; n++)
 		r = open_worker(i, o, n, error, error_size);
 	if (r < 0) {
@@ -180,6 +202,8 @@ void ingest_stop(struct ingest *i, void (*idle)(void *), void *arg)
 	/* Worker 0 last: it takes the own events of the others. */
 	stop_workers(i, 1, i->worker_count, idle, arg);
 	stop_workers(i, 0, 1, idle, arg);
+	for (size_t n = 0; n < i->worker_count; n++)
+		intake_abandon(&i->workers[n]);
 }
 
 void ingest_free(struct ingest *i)
@@ -197,6 +221,8 @@ void ingest_free(struct ingest *i)
 	free(i->workers);
 	free(i->cursors);
 	content_unref(i->shared.swap.content);
+	producers_release(&i->shared.producers);
+	answers_release(&i->shared.answers);
 	free(i->shared.own_source);
 	free(i);
 }
@@ -204,6 +230,40 @@ void ingest_free(struct ingest *i)
 void ingest_own_event(struct ingest *i, struct str json)
 {
 	worker_post(&i->workers[0], json);
+}
+
+/* ---- producers ---- */
+
+int ingest_take(struct ingest *i, struct producer_batch *b)
+{
+	/* Evidence of one worker may hold what another will be asked to take. */
+	for (size_t n = 0; n < i->worker_count; n++)
+		if (!atomic_load(&i->workers[n].serving))
+			return -EAGAIN;
+	struct worker *w = &i->workers[producers_worker(str_of(b->producer), i->worker_count)];
+	int r = intake_post(w, b);
+	if (r == 0)
+		worker_wake(w);
+	return r;
+}
+
+int ingest_answers_fd(const struct ingest *i)
+{
+	return i->shared.answers.fd;
+}
+
+void ingest_answers(struct ingest *i, void (*answered)(void *arg, struct producer_batch *b),
+                    void *arg)
+{
+	struct batch_list list;
+	struct producer_batch *b;
+
+	batch_list_init(&list);
+	answers_take(&i->shared.answers, &list);
+	while ((b = list.first)) {
+		list.first = b->next;
+		answered(arg, b);
+	}
 }
 
 /* ---- another content ---- */
@@ -306,12 +366,14 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
                      void *arg)
 {
 	uint64_t pauses = 0, untallied = 0, redetecting = 0, redetected = 0, failures = 0,
-		 stalls = 0, dropped = 0, incomplete = 0, limited = 0;
+		 stalls = 0, dropped = 0, incomplete = 0, limited = 0, repeated = 0;
 
 	for (size_t n = 0; n < i->worker_count; n++) {
 		struct pipeline_counts counts = pipeline_counts(i->workers[n].pipeline);
 		incomplete += counts.incomplete;
 		limited += counts.limited;
+		repeated +=
+			atomic_load_explicit(&i->workers[n].intake.repeated, memory_order_relaxed);
 		untallied += atomic_load_explicit(&i->workers[n].untallied, memory_order_relaxed);
 		redetecting += !atomic_load(&i->workers[n].serving);
 		pauses += atomic_load_explicit(&i->workers[n].accept_pauses, memory_order_relaxed);
@@ -332,4 +394,6 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 	count(arg, "ingest_own_events_dropped", dropped);
 	count(arg, "ingest_events_incomplete", incomplete);
 	count(arg, "ingest_tests_limited", limited);
+	count(arg, "ingest_producers", producers_count(&i->shared.producers));
+	count(arg, "ingest_frames_repeated", repeated);
 }

@@ -6,6 +6,7 @@
 #include "api.pb-c.h"
 #include "config/config.h"
 #include "ingest/pipeline.h"
+#include "log/producer.h"
 
 struct ingest;
 
@@ -22,6 +23,8 @@ struct ingest_options {
 	const struct cursor *
 		cursors; /* from the ledger, by worker: where evidence must be detected again from */
 	size_t cursor_count;
+	const struct map
+		*producers; /* from the ledger: struct producer_mark by producer; may be NULL */
 };
 
 /* Opens evidence, binds every listener, loads certificates. 0 and *ret, or -errno with the reason (naming the listener
@@ -34,6 +37,15 @@ int ingest_start(struct ingest *i);
  * `idle` is called again and again until they have ended. */
 void ingest_stop(struct ingest *i, void (*idle)(void *), void *arg);
 void ingest_free(struct ingest *i);
+
+/* Numbered frames of a producer (log/producer.h): its worker takes them in and gives the batch back when they are on the
+ * disk. 0; -EAGAIN while evidence is being detected again (its mark is not known yet), -ESHUTDOWN: nothing was taken.
+ * ingest_answers_fd is readable when there are answered batches, and ingest_answers then calls `answered` for each.
+ * All from the thread that made `i`; ingest_stop gives everything back, to be taken by one more ingest_answers. */
+int ingest_take(struct ingest *i, struct producer_batch *b);
+int ingest_answers_fd(const struct ingest *i);
+void ingest_answers(struct ingest *i, void (*answered)(void *arg, struct producer_batch *b),
+                    void *arg);
 
 /* Another content for all workers, between two events of each. One swap at a time; from the thread that made `i`.
  *

@@ -118,7 +118,7 @@ static int probe(const struct address *a)
 static int open_inet(struct listener *l, char *error, size_t error_size)
 {
 	const struct listener_config *c = l->config;
-	struct address a = {.stream = c->kind != LISTENER_UDP,
+	struct address a = {.stream = listener_is_stream(c),
 	                    .six_only = c->address[0] == '[',
 	                    .buffer = (int)c->receive_buffer};
 	int r = net_parse(str_of(c->address), &a.sa, &a.length);
@@ -230,7 +230,7 @@ int listener_open(struct listener *l, const struct listener_config *c, size_t wo
 	if (!l->counts)
 		abort();
 	memset(l->counts, 0, workers * sizeof(*l->counts));
-	if (c->kind == LISTENER_TLS)
+	if (listener_has_tls(c))
 		r = open_tls(l, error, error_size);
 	if (r == 0)
 		r = c->kind == LISTENER_UNIX ? open_unix(l, error, error_size)

@@ -17,6 +17,7 @@
 #include "event/decode.h"
 #include "event/logsource.h"
 #include "ingest/match_record.h"
+#include "ingest/marks.h"
 #include "ingest/source.h"
 #include "sigma/content.h"
 #include "sigma/match.h"
@@ -42,10 +43,12 @@ struct pipeline {
 	struct detector now, next; /* next.content is NULL unless prepared */
 	struct match_record record;
 	struct sources sources;
+	struct marks marks;
 	struct arena tally_arena;
 	struct buf out; /* records for the ring: size_t length, bytes */
 	size_t out_at;  /* up to where they are in the ring */
 	size_t tally_max;
+	bool sync_first; /* a tally in `out` has marks */
 	uint64_t untallied;
 	/* Whose evidence is being counted: this worker's own or, while re-detecting, maybe another's. */
 	size_t worker;
@@ -98,6 +101,7 @@ struct pipeline *pipeline_new(const struct pipeline_options *o)
 	detector_init(&p->now, o->content, o->worker);
 	match_record_init(&p->record);
 	sources_init(&p->sources, PIPELINE_SOURCES_MAX);
+	marks_init(&p->marks);
 	arena_init(&p->tally_arena, 0);
 	buf_init(&p->out, 0);
 	return p;
@@ -112,6 +116,7 @@ void pipeline_free(struct pipeline *p)
 	detector_release(&p->next);
 	match_record_release(&p->record);
 	sources_release(&p->sources);
+	marks_release(&p->marks);
 	arena_release(&p->tally_arena);
 	buf_release(&p->out);
 	free(p);
@@ -171,19 +176,23 @@ static void put_tally(struct pipeline *p)
 	tally.worker = (uint32_t)p->worker;
 	tally.upto = counted_upto(p);
 	sources_tally(&p->sources, &p->tally_arena, &tally);
+	marks_tally(&p->marks, &p->tally_arena, &tally);
+	p->sync_first |= tally.n_producers > 0 && !p->redetecting;
 	record.body_case = ISOD__V1__RECORD__BODY_TALLY;
 	record.tally = &tally;
 	put_record(p, &record);
 	sources_reset(&p->sources);
+	marks_reset(&p->marks);
 	p->untallied = 0;
 }
 
 /* After a frame was counted: the next may be of one more source. */
 static void tally_if_full(struct pipeline *p)
 {
-	size_t next = SOURCE_NAME_MAX * 3 + SOURCE_COUNT_BYTES;
+	size_t next = SOURCE_NAME_MAX * 3 + SOURCE_COUNT_BYTES + MARK_BYTES;
 
-	if (p->sources.active_bytes + next + TALLY_OVERHEAD + sizeof(size_t) > p->tally_max)
+	if (p->sources.active_bytes + p->marks.bytes + next + TALLY_OVERHEAD + sizeof(size_t) >
+	    p->tally_max)
 		put_tally(p);
 }
 
@@ -243,11 +252,15 @@ static int publish(struct pipeline *p)
 
 int pipeline_commit(struct pipeline *p)
 {
-	if (segment_pending(p->o.evidence)) {
-		int r = segment_flush(p->o.evidence);
-		if (r < 0)
-			return r;
-	}
+	int r = 0;
+
+	if (p->sync_first)
+		r = segment_sync(p->o.evidence);
+	else if (segment_pending(p->o.evidence))
+		r = segment_flush(p->o.evidence);
+	if (r < 0)
+		return r;
+	p->sync_first = false;
 	return p->out.n ? publish(p) : 0;
 }
 
@@ -342,6 +355,8 @@ void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evide
 
 	frame.source = str_head(e->source, SOURCE_NAME_MAX);
 	uint64_t sequence = evidence_append(p->o.evidence, received_ns, &frame);
+	if (frame.flags & EVIDENCE_NUMBERED)
+		marks_note(&p->marks, producer_of_source(frame.source), frame.sequence);
 	detect(p, sequence, received_ns, &frame);
 	tally_if_full(p);
 }
@@ -378,6 +393,15 @@ static bool commit_patiently(struct pipeline *p, bool (*go_on)(void *, bool), vo
 	return go_on(arg, false);
 }
 
+static void note_again(struct pipeline *p, const struct evidence *frame)
+{
+	struct str producer = producer_of_source(frame->source);
+
+	marks_note(&p->marks, producer, frame->sequence);
+	if (producer.n && p->o.numbered)
+		p->o.numbered(p->o.arg, producer, frame->sequence);
+}
+
 static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
                             bool (*go_on)(void *, bool), void *arg, char *error, size_t error_size)
 {
@@ -398,6 +422,8 @@ static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
 		if (frame.flags & EVIDENCE_LOSS) {
 			count_lost(p, record.time_ns, &frame);
 		} else {
+			if (frame.flags & EVIDENCE_NUMBERED)
+				note_again(p, &frame);
 			detect(p, record.sequence, record.time_ns, &frame);
 			frames++;
 		}

@@ -23,6 +23,9 @@ struct pipeline_options {
 	struct segment_log *evidence; /* the worker's own */
 	struct inbox *inbox;
 	struct content *content; /* the pipeline takes a reference; it counts as worker `worker` */
+	/* Evidence that is detected again holds a numbered frame: its producer is that far. May be NULL. */
+	void (*numbered)(void *arg, struct str producer, uint64_t sequence);
+	void *arg;
 };
 
 struct pipeline;
@@ -30,7 +33,9 @@ struct pipeline;
 struct pipeline *pipeline_new(const struct pipeline_options *o);
 void pipeline_free(struct pipeline *p);
 
-/* One frame. `e->source` and `e->frame` are copied where needed. */
+/* One frame. `e->source` and `e->frame` are copied where needed. A numbered one's sequence becomes its producer's mark in
+ * the next tally: pipeline_commit publishes such a tally only when the evidence before it is on the disk, as a mark that
+ * outlived its frames in a power cut would make the producer's own copy of them unwelcome. */
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e);
 /* `lost` frames of the source did not become events: noted in evidence, and counted as refused or shed. */
 void pipeline_lost(struct pipeline *p, uint64_t now_ns, struct str source, enum evidence_loss loss,

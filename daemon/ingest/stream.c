@@ -1,4 +1,4 @@
-/* TCP and TLS connections. Bytes are read into the worker's one large buffer and frames are taken in place; only an
+/* Connections over TCP or TLS, with syslog frames (RFC 6587, RFC 5425) or RELP in them. Bytes are read into the worker's one large buffer and frames are taken in place; only an
  * incomplete rest is copied to the connection's own buffer, which is freed when empty, so that ten thousand idle
  * connections hold nothing but their structs. A short read behind a long rest is appended to the rest instead, so that
  * the cost stays linear in what arrives however small the pieces are. */
@@ -9,33 +9,14 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "ingest/framing.h"
-#include "ingest/worker.h"
+#include "ingest/connection.h"
+#include "ingest/relp_session.h"
 
 #define ACCEPT_BATCH 64 /* connections taken per wake-up: others wait their turn */
 #define FINISH_READS                                                                               \
 	64 /* reads per connection at the end: 8 MiB, more than a socket buffer holds */
 #define SAMPLE_BYTES 24 /* of what could not be framed, in the log */
 #define REASON_MAX   256
-
-struct connection {
-	LIST_ENTRY(connection) all;
-	TAILQ_ENTRY(connection) unread;
-	bool is_unread;
-	bool open;   /* TLS: the handshake is done */
-	short waits; /* what `io` is armed for */
-	int fd;
-	struct worker *worker;
-	struct port *port;
-	struct tls *tls;
-	struct framing framing;
-	struct buf rest;  /* of an incomplete frame */
-	uint64_t last_ns; /* clock_mono() of the last input */
-	struct event io, timer;
-	struct sockaddr_storage peer;
-	char peer_text[NET_TEXT_MAX];
-	char source[]; /* LISTENER/ADDRESS */
-};
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -49,8 +30,25 @@ static void wait_for(struct connection *c, short what)
 	if (c->waits)
 		event_del(&c->io);
 	c->waits = what;
+	if (!what)
+		return;
 	event_assign(&c->io, c->worker->base, c->fd, (short)(what | EV_PERSIST), on_io, c);
 	event_add(&c->io, NULL);
+}
+
+/* A peer that does not read our answers is not read either. */
+static bool may_read(const struct connection *c)
+{
+	return !c->closing && !(c->relp && relp_session_is_full(c->relp));
+}
+
+void stream_rearm(struct connection *c)
+{
+	short what = may_read(c) ? c->read_wants : 0;
+
+	if (c->relp && relp_session_has_output(c->relp))
+		what |= c->write_wants;
+	wait_for(c, what);
 }
 
 static void mark_unread(struct connection *c, bool unread)
@@ -64,7 +62,7 @@ static void mark_unread(struct connection *c, bool unread)
 		TAILQ_REMOVE(&c->worker->unread, c, unread);
 }
 
-static void connection_close(struct connection *c)
+void stream_close(struct connection *c)
 {
 	struct listener_counts *counts = c->port->counts;
 
@@ -73,6 +71,7 @@ static void connection_close(struct connection *c)
 	if (c->waits)
 		event_del(&c->io);
 	event_del(&c->timer);
+	relp_session_free(c->relp);
 	tls_free(c->tls);
 	close(c->fd);
 	buf_release(&c->rest);
@@ -96,10 +95,14 @@ static void connection_new(struct port *port, int fd, const struct sockaddr_stor
 	snprintf(c->source, size, "%s/%s", listener, net_host((const struct sockaddr *)peer, host));
 	net_text((const struct sockaddr *)peer, c->peer_text);
 	framing_init(&c->framing, w->shared->config->frame_max);
-	buf_init(&c->rest, 0); /* framing bounds it: w->headroom */
+	buf_init(&c->rest, 0); /* the framing bounds it: w->headroom */
 	if (port->listener->tls)
 		c->tls = tls_new(port->listener->tls, fd, NULL);
+	if (listener_has_relp(port->listener->config))
+		c->relp = relp_session_new(c);
 	c->open = !c->tls;
+	c->read_wants = EV_READ;
+	c->write_wants = EV_WRITE;
 	c->last_ns = clock_mono();
 	LIST_INSERT_HEAD(&w->connections, c, all);
 	evtimer_assign(&c->timer, w->base, on_timer, c);
@@ -118,18 +121,25 @@ static void frame(struct connection *c, uint64_t now_ns, struct str f, bool trun
 	worker_frame(c->worker, c->port->counts, str_of(c->source), now_ns, f, truncated);
 }
 
+/* The connection may be gone then: answers to what was good may still be on their way. */
 static void lose_framing(struct connection *c, struct str at)
 {
 	char sample[4 * SAMPLE_BYTES + 8], reason[REASON_MAX];
 
-	snprintf(reason, sizeof(reason), "no frame can begin with \"%s\"",
-	         log_escape(str_head(at, SAMPLE_BYTES), sample, sizeof(sample)));
+	log_escape(str_head(at, SAMPLE_BYTES), sample, sizeof(sample));
+	if (c->relp)
+		snprintf(reason, sizeof(reason), "%s, at \"%s\"", relp_session_why(c->relp),
+		         sample);
+	else
+		snprintf(reason, sizeof(reason), "no frame can begin with \"%s\"", sample);
 	log_warning("listener %s: %s: framing is lost: %s; connection closed",
 	            c->port->listener->config->name, c->peer_text, reason);
 	worker_lost(c->worker, c->port->counts, str_of(c->source), LOSS_FRAMING, 1);
 	worker_report(c->worker, "framing_lost", c->port->listener, (struct sockaddr *)&c->peer,
 	              reason);
-	connection_close(c);
+	if (c->relp)
+		relp_session_say_goodbye(c->relp);
+	stream_close_gently(c);
 }
 
 /* Where the frames are looked for: `n` new bytes stand in the worker's buffer behind its headroom. *ret_in_rest:
@@ -161,26 +171,86 @@ static void keep_rest(struct connection *c, struct str left, bool in_rest)
 	}
 }
 
-/* Takes the frames out of `n` new bytes. False: the connection is gone. */
+enum feed_result { FEED_ON, FEED_END, FEED_LOST };
+
+/* Takes the frames out of *in, which is advanced to what is left. */
+static enum feed_result feed_syslog(struct connection *c, struct str *in, uint64_t now)
+{
+	bool truncated;
+	enum framing_result r;
+	struct str f;
+	size_t used;
+
+	while ((r = framing_next(&c->framing, *in, &used, &f, &truncated)) == FRAMING_FRAME) {
+		frame(c, now, f, truncated);
+		*in = str_skip(*in, used);
+	}
+	*in = str_skip(*in, used);
+	return r == FRAMING_LOST ? FEED_LOST : FEED_ON;
+}
+
+static enum feed_result feed_relp(struct connection *c, struct str *in, uint64_t now)
+{
+	enum relp_state state = relp_session_feed(c->relp, in, now);
+
+	return state == RELP_BROKEN ? FEED_LOST : state == RELP_CLOSED ? FEED_END : FEED_ON;
+}
+
+/* Takes the frames out of `n` new bytes. False: the connection is read no more, and may be gone. */
 static bool feed(struct connection *c, size_t n)
 {
 	uint64_t now = worker_now(c->worker);
-	bool in_rest, truncated;
-	struct str in = join(c, n, &in_rest), f;
-	enum framing_result r;
-	size_t used;
+	bool in_rest;
+	struct str in = join(c, n, &in_rest);
+	enum feed_result r = c->relp ? feed_relp(c, &in, now) : feed_syslog(c, &in, now);
 
-	while ((r = framing_next(&c->framing, in, &used, &f, &truncated)) == FRAMING_FRAME) {
-		frame(c, now, f, truncated);
-		in = str_skip(in, used);
-	}
-	in = str_skip(in, used);
-	if (r == FRAMING_LOST) {
+	if (r == FEED_ON)
+		keep_rest(c, in, in_rest);
+	else if (r == FEED_LOST)
 		lose_framing(c, in);
-		return false;
+	else
+		stream_close_gently(c);
+	return r == FEED_ON;
+}
+
+/* ---- answers ---- */
+
+ssize_t stream_write(struct connection *c, struct str data)
+{
+	ssize_t n = c->tls ? tls_write(c->tls, data.p, data.n)
+	                   : send(c->fd, data.p, data.n, MSG_NOSIGNAL);
+
+	if (n < 0 && !c->tls)
+		n = errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
+	if (n > 0)
+		c->last_ns = clock_mono();
+	else if (n == -EAGAIN)
+		c->write_wants = c->tls ? tls_wants(c->tls) : EV_WRITE;
+	return n;
+}
+
+void stream_resume(struct connection *c)
+{
+	/* TLS may hold what the kernel no longer tells of. */
+	if (c->tls && !c->closing)
+		mark_unread(c, true);
+}
+
+bool stream_close_gently(struct connection *c)
+{
+	bool answers = c->relp && relp_session_has_answers(c->relp);
+
+	mark_unread(c, false);
+	buf_release(&c->rest);
+	c->closing = true;
+	if (answers && relp_session_write(c->relp) == 0 && relp_session_has_answers(c->relp)) {
+		if (c->worker->handshake_timeout)
+			evtimer_add(&c->timer, c->worker->handshake_timeout);
+		stream_rearm(c);
+		return true;
 	}
-	keep_rest(c, in, in_rest);
-	return true;
+	stream_close(c);
+	return false;
 }
 
 /* ---- reading ---- */
@@ -219,20 +289,32 @@ static void fail_tls(struct connection *c, const char *reason)
 	              reason);
 }
 
-/* The stream is over; `why` is -EPIPE when it ended in order. What has arrived still counts. */
-static void end(struct connection *c, int why)
+/* What is left of a frame that has not come to its end. */
+static void take_rest(struct connection *c, bool in_order)
 {
 	struct str f;
 	bool truncated;
 
-	if (framing_end(&c->framing, buf_str(&c->rest), &f, &truncated))
-		frame(c, worker_now(c->worker), f, truncated || why != -EPIPE);
+	if (c->relp && c->rest.n) /* its sender has it still: it was not acknowledged */
+		worker_lost(c->worker, c->port->counts, str_of(c->source), LOSS_FRAMING, 1);
+	else if (!c->relp && framing_end(&c->framing, buf_str(&c->rest), &f, &truncated))
+		frame(c, worker_now(c->worker), f, truncated || !in_order);
+}
+
+/* The stream is over; `why` is -EPIPE when it ended in order. What has arrived still counts, and is acknowledged if the
+ * peer still listens. */
+static void end(struct connection *c, int why)
+{
+	take_rest(c, why == -EPIPE);
 	if (why == -EPROTO)
 		fail_tls(c, tls_error(c->tls));
 	else if (why != -EPIPE)
 		log_notice("listener %s: %s: the connection broke off: %s",
 		           c->port->listener->config->name, c->peer_text, strerror(-why));
-	connection_close(c);
+	if (why == -EPIPE)
+		stream_close_gently(c);
+	else
+		stream_close(c);
 }
 
 enum read_result { READ_SOME, READ_NONE, READ_CLOSED };
@@ -243,7 +325,8 @@ static enum read_result read_once(struct connection *c)
 	ssize_t n = receive(c, w->read_buffer + w->headroom, READ_BYTES);
 
 	if (n == -EAGAIN) {
-		wait_for(c, c->tls ? tls_wants(c->tls) : EV_READ);
+		c->read_wants = c->tls ? tls_wants(c->tls) : EV_READ;
+		stream_rearm(c);
 		return READ_NONE;
 	}
 	if (n < 0) {
@@ -251,10 +334,16 @@ static enum read_result read_once(struct connection *c)
 		return READ_CLOSED;
 	}
 	c->last_ns = clock_mono();
+	c->read_wants = EV_READ;
 	if (!feed(c, (size_t)n))
 		return READ_CLOSED;
-	if (c->waits != EV_READ)
-		wait_for(c, EV_READ);
+	if (c->relp && relp_session_has_output(c->relp) && relp_session_write(c->relp) < 0) {
+		stream_close(c);
+		return READ_CLOSED;
+	}
+	if (!may_read(c))
+		mark_unread(c, false);
+	stream_rearm(c);
 	return READ_SOME;
 }
 
@@ -280,7 +369,7 @@ static void shake_hands(struct connection *c)
 	if (r < 0) {
 		const char *reason = tls_error(c->tls);
 		fail_tls(c, reason[0] ? reason : "the peer went away during the handshake");
-		connection_close(c);
+		stream_close(c);
 		return;
 	}
 	c->open = true;
@@ -299,10 +388,20 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (c->open)
-		read_once(c);
-	else
+	if (!c->open) {
 		shake_hands(c);
+		return;
+	}
+	if (c->relp && relp_session_has_output(c->relp)) {
+		if (relp_session_write(c->relp) < 0 ||
+		    (c->closing && !relp_session_has_answers(c->relp))) {
+			stream_close(c);
+			return;
+		}
+		stream_rearm(c);
+	}
+	if (may_read(c))
+		read_once(c);
 }
 
 /* Input does not touch the timer: it looks, when it fires, how long the silence is. */
@@ -311,7 +410,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct connection *c = arg;
 	struct worker *w = c->worker;
 	const struct config *config = w->shared->config;
-	uint64_t limit = c->open ? config->idle_timeout_ns : config->handshake_timeout_ns;
+	bool patient = c->open && !c->closing;
+	uint64_t limit = patient ? config->idle_timeout_ns : config->handshake_timeout_ns;
 	uint64_t since = c->last_ns > w->stall_end ? c->last_ns : w->stall_end;
 	uint64_t silence = clock_mono() - since;
 
@@ -322,42 +422,58 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		evtimer_add(&c->timer, &left);
 		return;
 	}
-	if (c->open) {
+	if (c->closing) {
+		stream_close(c);
+	} else if (c->open) {
 		log_info("listener %s: %s: silent for too long; connection closed",
 		         c->port->listener->config->name, c->peer_text);
+		if (c->relp)
+			relp_session_say_goodbye(c->relp);
 		end(c, -EPIPE);
 	} else {
 		fail_tls(c, "the handshake was not finished in time");
-		connection_close(c);
+		stream_close(c);
 	}
 }
 
 void stream_read_unread(struct worker *w)
 {
-	struct connection *last = TAILQ_LAST(&w->unread, connection_queue), *c;
+	struct connection *last = TAILQ_LAST(&w->unread, connection_queue), *c, *next;
 
 	/* Those that stay unread queue up behind `last`. */
-	while ((c = TAILQ_FIRST(&w->unread))) {
-		bool was_last = c == last;
-		TAILQ_REMOVE(&w->unread, c, unread);
-		c->is_unread = false;
-		read_once(c);
-		if (was_last)
-			break;
+	for (c = TAILQ_FIRST(&w->unread); c; c = next) {
+		next = c == last ? NULL : TAILQ_NEXT(c, unread);
+		mark_unread(c, false);
+		if (may_read(c))
+			read_once(c);
 	}
 }
 
-void stream_finish_all(struct worker *w)
+void stream_finish_reading(struct worker *w)
 {
 	struct connection *c, *next;
 
 	for (c = LIST_FIRST(&w->connections); c; c = next) {
-		enum read_result r = c->open ? READ_SOME : READ_NONE;
+		enum read_result r = c->open && !c->closing ? READ_SOME : READ_NONE;
 		next = LIST_NEXT(c, all);
-		for (int i = 0; i < FINISH_READS && r == READ_SOME; i++)
+		for (int i = 0; i < FINISH_READS && r == READ_SOME && may_read(c); i++)
 			r = read_once(c);
-		if (r != READ_CLOSED)
-			end(c, c->rest.n ? -ESHUTDOWN : -EPIPE);
+		if (r != READ_CLOSED && !c->closing)
+			take_rest(c, c->rest.n == 0);
+	}
+}
+
+void stream_close_all(struct worker *w)
+{
+	struct connection *c, *next;
+
+	for (c = LIST_FIRST(&w->connections); c; c = next) {
+		next = LIST_NEXT(c, all);
+		if (c->relp && c->open) {
+			relp_session_say_goodbye(c->relp);
+			(void)relp_session_write(c->relp);
+		}
+		stream_close(c);
 	}
 }
 

@@ -10,7 +10,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -21,6 +20,7 @@
 #include "base/mem.h"
 #include "base/pbjson.h"
 #include "ingest/framing.h"
+#include "ingest/relp.h"
 
 #define STALL_FIRST_MS     1
 #define STALL_LONGEST_MS   50
@@ -30,6 +30,8 @@
 #define LAST_DATAGRAMS                                                                             \
 	100000 /* taken at the end from a full buffer: more only come while being read */
 #define ERROR_TEXT 512
+/* In front of what is read: the longest rest of any framing. */
+#define HEADROOM_EXTRA (RELP_EXTRA > FRAMING_EXTRA ? RELP_EXTRA : FRAMING_EXTRA)
 
 /* ---- what is told about oneself ---- */
 
@@ -60,9 +62,8 @@ static void tell(struct worker *w, const char *event, const struct pair *pairs, 
 	buf_release(&out);
 }
 
-/* Evidence cannot be written (or reach the disk), or can again. The event itself waits until it can be taken in: its
- * time tells when it was. `r`: why, 0: it can. */
-static void tell_evidence(struct worker *w, int r)
+/* The event itself waits until it can be taken in: its time tells when it was. */
+void worker_tell_evidence(struct worker *w, int r)
 {
 	char *detail = xasprintf("worker %zu%s%s", w->index, r ? ": " : "", r ? strerror(-r) : "");
 	const struct pair pairs[] = {{"detail", detail}, {"outcome", r ? "failure" : "success"}};
@@ -121,7 +122,7 @@ static void commit(struct worker *w)
 		if (r != said && (r != -EAGAIN || ms == STALL_LONGEST_MS))
 			log_stall(w, said = r);
 		if (r != -EAGAIN && !failed)
-			tell_evidence(w, failed = r);
+			worker_tell_evidence(w, failed = r);
 		if (atomic_load(&w->stopping) && !stopping_since)
 			stopping_since = now;
 		if (stopping_since && now - stopping_since > STOP_PATIENCE_MS * NS_PER_MS) {
@@ -137,7 +138,7 @@ static void commit(struct worker *w)
 	if (said && r == 0)
 		log_notice("worker %zu: reading goes on", w->index);
 	if (failed && r == 0)
-		tell_evidence(w, 0);
+		worker_tell_evidence(w, 0);
 	atomic_store(&w->stalled, 0);
 	publish_progress(w);
 }
@@ -181,26 +182,6 @@ static void arm(struct event *timer, uint64_t ns)
 		event_add(timer, &tv);
 }
 
-static void on_sync(evutil_socket_t fd, short what, void *arg)
-{
-	struct worker *w = arg;
-	int r = segment_sync(w->evidence);
-
-	(void)fd;
-	(void)what;
-	if (r < 0 && !w->sync_failing)
-		log_error("worker %zu: evidence does not reach the disk: %s", w->index,
-		          strerror(-r));
-	if (r == 0 && w->sync_failing)
-		log_notice("worker %zu: evidence reaches the disk again", w->index);
-	if ((r < 0) != w->sync_failing)
-		tell_evidence(w, r);
-	w->sync_failing = r < 0;
-	w->evidence_dirty = r < 0;
-	if (r < 0)
-		arm(&w->sync_timer, NS_PER_SECOND);
-}
-
 static void account_dropped(struct worker *w);
 
 static void on_tally(evutil_socket_t fd, short what, void *arg)
@@ -217,17 +198,31 @@ static void on_tally(evutil_socket_t fd, short what, void *arg)
 /* What a turn of the loop has left to do. */
 static void after_turn(struct worker *w)
 {
-	if (!w->handled)
-		return;
-	w->handled = false;
-	commit(w);
-	if (w->evidence_dirty)
-		arm(&w->sync_timer, w->shared->config->evidence_sync_ns);
-	if (pipeline_has_tally(w->pipeline))
-		arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+	if (w->handled) {
+		w->handled = false;
+		commit(w);
+		if (pipeline_has_tally(w->pipeline))
+			arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+	}
+	durable_turn(w);
 }
 
 /* ---- what streams and datagrams call ---- */
+
+void worker_take(struct worker *w, struct listener_counts *counts, uint64_t now_ns,
+                 const struct evidence *e)
+{
+	pipeline_frame(w->pipeline, now_ns, e);
+	w->handled = true;
+	w->evidence_dirty = true;
+	w->unsynced_bytes += e->frame.n;
+	if (counts) {
+		count_add(&counts->frames, 1);
+		count_add(&counts->bytes, e->frame.n);
+	}
+	if (pipeline_pending(w->pipeline) >= COMMIT_BYTES)
+		commit(w);
+}
 
 void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
                   uint64_t now_ns, struct str frame, bool truncated)
@@ -235,15 +230,7 @@ void worker_frame(struct worker *w, struct listener_counts *counts, struct str s
 	const struct evidence e = {
 		.source = source, .flags = truncated ? EVIDENCE_TRUNCATED : 0, .frame = frame};
 
-	pipeline_frame(w->pipeline, now_ns, &e);
-	w->handled = true;
-	w->evidence_dirty = true;
-	if (counts) {
-		count_add(&counts->frames, 1);
-		count_add(&counts->bytes, frame.n);
-	}
-	if (pipeline_pending(w->pipeline) >= COMMIT_BYTES)
-		commit(w);
+	worker_take(w, counts, now_ns, &e);
 }
 
 void worker_lost(struct worker *w, struct listener_counts *counts, struct str source,
@@ -350,14 +337,14 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	if (read(fd, &count, sizeof(count)) < 0)
 		return;
 	take_mailbox(w, false);
+	intake_take(w);
 }
 
 /* ---- accepting pauses when there are no descriptors ---- */
 
 static bool is_stream(const struct port *p)
 {
-	int kind = p->listener->config->kind;
-	return kind == LISTENER_TLS || kind == LISTENER_TCP;
+	return listener_is_stream(p->listener->config);
 }
 
 static void on_accept_again(evutil_socket_t fd, short what, void *arg)
@@ -415,6 +402,28 @@ static char *evidence_dir(const struct worker *w, size_t worker)
 	return xasprintf("%s/evidence/%zu", w->shared->config->state_dir, worker);
 }
 
+/* What an earlier life wrote and never synced is on the disk before the ledger hears of it: see pipeline_frame. */
+static void sync_first(struct worker *w, const char *dir)
+{
+	const struct segment_options options = {.kind = SEGMENT_EVIDENCE,
+	                                        .segment_bytes =
+	                                                w->shared->config->evidence_segment_bytes};
+	char error[ERROR_TEXT] = "";
+	struct segment_log *log;
+	int r;
+
+	if (w->own_evidence) {
+		r = segment_sync(w->evidence);
+		snprintf(error, sizeof(error), "%s: %s", dir, strerror(-r));
+	} else {
+		r = segment_open(dir, &options, &log, error, sizeof(error));
+		if (r == 0)
+			segment_close(log);
+	}
+	if (r < 0)
+		log_error("worker %zu: evidence does not reach the disk: %s", w->index, error);
+}
+
 /* The sequence that the first segment behind `from` begins with; 0: there is none. */
 static uint64_t segment_behind(const char *dir, uint64_t from)
 {
@@ -437,6 +446,12 @@ static void redetect(struct worker *w, size_t whose)
 	uint64_t tried = 0;
 	int64_t frames = 0;
 
+	w->own_evidence = whose == w->index;
+	if (w->own_evidence) {
+		atomic_store(&w->evidence_upto, pipeline_evidence(w->pipeline));
+		atomic_store(&w->detected_upto, from - 1);
+	}
+	sync_first(w, dir);
 	while (from && !atomic_load(&w->stopping)) {
 		int64_t n = pipeline_redetect(w->pipeline, whose, dir, from, go_on, w, error,
 		                              sizeof(error));
@@ -522,14 +537,13 @@ static void finish_serving(struct worker *w)
 		else
 			datagram_take(p, LAST_DATAGRAMS);
 	}
-	stream_finish_all(w);
+	stream_finish_reading(w);
 	take_mailbox(w, true);
+	intake_close(w);
 	pipeline_tally(w->pipeline);
 	commit(w);
-	int r = segment_sync(w->evidence);
-	if (r < 0)
-		log_error("worker %zu: evidence does not reach the disk: %s", w->index,
-		          strerror(-r));
+	durable_finish(w);
+	stream_close_all(w);
 }
 
 static void *worker_main(void *arg)
@@ -596,7 +610,7 @@ int worker_open(struct worker *w, struct ingest_shared *shared, size_t index, si
 	event_config_free(config);
 	if (!w->base)
 		return -ENOMEM;
-	w->headroom = shared->config->frame_max + FRAMING_EXTRA;
+	w->headroom = shared->config->frame_max + HEADROOM_EXTRA;
 	w->read_buffer = xmalloc(w->headroom + READ_BYTES);
 	LIST_INIT(&w->connections);
 	TAILQ_INIT(&w->unread);
@@ -604,25 +618,23 @@ int worker_open(struct worker *w, struct ingest_shared *shared, size_t index, si
 	w->idle_timeout = common_timeout(w, shared->config->idle_timeout_ns);
 	event_assign(&w->wake, w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
 	event_add(&w->wake, NULL);
-	evtimer_assign(&w->sync_timer, w->base, on_sync, w);
 	evtimer_assign(&w->tally_timer, w->base, on_tally, w);
 	evtimer_assign(&w->accept_timer, w->base, on_accept_again, w);
 	open_ports(w, listeners, listener_count);
 	datagram_init(w);
+	durable_init(w);
+	intake_init(w);
 	return 0;
 }
 
 int worker_start(struct worker *w)
 {
-	sigset_t all, before;
+	int r = durable_start(w);
 
-	/* Signals are the main thread's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&w->thread, NULL, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0)
+		r = thread_start(&w->thread, worker_main, w);
 	w->started = r == 0;
-	return -r;
+	return r;
 }
 
 void worker_stop(struct worker *w)
@@ -646,6 +658,8 @@ void worker_release(struct worker *w)
 		free(w->mailbox[i]);
 	free(w->mailbox);
 	datagram_release(w);
+	durable_release(w);
+	intake_release(w);
 	if (w->base) {
 		event_del(&w->wake);
 		event_base_free(w->base);

@@ -14,7 +14,10 @@
 #include "base/clock.h"
 #include "base/net.h"
 #include "ingest/ingest.h"
+#include "ingest/intake.h"
+#include "ingest/producers.h"
 #include "ingest/source.h"
+#include "ingest/waiter.h"
 
 #define READ_BYTES ((size_t)128 << 10) /* one read: a few hundred usual frames */
 /* A worker commits in the middle of a turn of its loop when this much waits: many connections may be readable. */
@@ -81,11 +84,26 @@ struct ingest_shared {
 	struct swap swap;
 	void (*storage)(void *arg); /* evidence cannot be written, or can again; may be NULL */
 	void *storage_arg;
+	struct producers producers;
+	struct answers answers;
 };
 
 struct worker;
 struct connection;
 struct datagram_batch;
+
+/* The thread that waits for the disk in a worker's place: one fdatasync at a time. */
+struct syncer {
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t wanted;
+	int fd;       /* locked: to be synced, -1: nothing */
+	bool quit;    /* locked */
+	bool running; /* the worker's: one was begun and its end not yet taken */
+	_Atomic bool ended;
+	int result; /* of the one that ended */
+};
 LIST_HEAD(connection_list, connection);
 TAILQ_HEAD(connection_queue, connection);
 
@@ -128,11 +146,16 @@ struct worker {
 	char *read_buffer; /* frame_max + FRAMING_EXTRA bytes of headroom, then READ_BYTES */
 	size_t headroom;
 
-	struct event wake, sync_timer, tally_timer, accept_timer;
+	struct event wake, sync_timer, ack_timer, tally_timer, accept_timer;
 	int wake_fd;  /* eventfd: own events wait, or the worker shall stop */
 	bool handled; /* this turn of the loop gave the pipeline something */
 	bool evidence_dirty, sync_failing;
 	bool own_evidence; /* while it detects again: that of this worker */
+	struct waiter_queue waiters, syncing;
+	struct syncer syncer;
+	struct intake intake;
+	uint64_t sync_begun;   /* clock_mono() of the last one */
+	size_t unsynced_bytes; /* of frames since then */
 	bool accept_paused;
 	bool accept_told;   /* the log knows: since the last connection that was accepted */
 	uint64_t stall_end; /* clock_mono() when the last stall was over */
@@ -183,6 +206,9 @@ static inline uint64_t worker_now(const struct worker *w)
 /* One frame from `source`: what streams and datagrams call. Commits when much waits. */
 void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
                   uint64_t now_ns, struct str frame, bool truncated);
+/* The same with all that evidence has of it. `counts` may be NULL. */
+void worker_take(struct worker *w, struct listener_counts *counts, uint64_t now_ns,
+                 const struct evidence *e);
 /* `lost` of them did not become events. `counts` may be NULL, as above: isod's own. */
 void worker_lost(struct worker *w, struct listener_counts *counts, struct str source,
                  enum evidence_loss loss, uint64_t lost);
@@ -194,14 +220,38 @@ void worker_pause_accepting(struct worker *w, const char *why);
 /* There was room for a connection. */
 void worker_accepted(struct worker *w);
 
+/* ---- the disk (durable.c) ---- */
+
+void durable_init(struct worker *w);
+/* Starts the syncer. 0 or -errno. */
+int durable_start(struct worker *w);
+/* Ends it. */
+void durable_release(struct worker *w);
+/* A thread without signals: those are the main thread's. 0 or -errno. */
+int thread_start(pthread_t *ret, void *(*run)(void *), void *arg);
+/* Once a turn of the loop, when what was taken in has been committed: takes note of a sync that is over, begins one if
+ * it is time. */
+void durable_turn(struct worker *w);
+/* For the end: all that was taken in is synced before this returns (or cannot be), and who waits is told. */
+void durable_finish(struct worker *w);
+
+/* `x` is told when everything appended to evidence so far is on the disk. */
+void worker_await(struct worker *w, struct waiter *x);
+/* It is told no more. */
+void worker_forget(struct worker *w, struct waiter *x);
+/* Evidence cannot be written (or reach the disk), or can again: an own event. `r`: why, 0: it can. */
+void worker_tell_evidence(struct worker *w, int r);
+
 /* ---- connections (stream.c) ---- */
 
 /* libevent's callback of a listening socket; `arg` is the struct port. */
 void stream_accept(evutil_socket_t fd, short what, void *arg);
 /* Goes on with the connections in w->unread: once a turn of the loop. */
 void stream_read_unread(struct worker *w);
-/* Reads what has arrived on every connection of the worker and closes it: for the end. */
-void stream_finish_all(struct worker *w);
+/* For the end: reads what has arrived on every connection … */
+void stream_finish_reading(struct worker *w);
+/* … and closes them, when the frames are on the disk: the last answers go out. */
+void stream_close_all(struct worker *w);
 
 /* ---- datagrams (datagram.c) ---- */
 

@@ -117,6 +117,11 @@ int segment_sync(struct segment_log *l);
 /* True after such a failure. What the log has in the file is then thrown out of the kernel's cache, so that whoever opens
  * it anew reads what the disk really holds. */
 bool segment_broken(const struct segment_log *l);
+/* segment_sync in two halves, so that another thread can wait for the disk. The first does all but the fdatasync: *ret_fd
+ * (the caller's to close) is to be fdatasync'ed, -1 when there is nothing to sync. 0 or -errno. The second is told how
+ * that went: 0 or -errno. In between the log may be used as ever; what is appended then belongs to the next sync. */
+int segment_sync_begin(struct segment_log *l, int *ret_fd);
+int segment_sync_end(struct segment_log *l, int result);
 
 /* ---- reading: any number of readers, also of a log that is being written ---- */
 struct segment_reader;

@@ -34,7 +34,8 @@ struct segment_log {
 	size_t written;      /* … of which so many bytes are in the file */
 	size_t absorbed;     /* evidence: … and so many in `hash` */
 	bool unsealed;       /* evidence: records since the last seal */
-	bool unsynced;       /* bytes written since the last fdatasync */
+	bool unsynced;       /* bytes written since the last fdatasync … */
+	bool wrote_since;    /* … and since segment_sync_begin */
 	int broken;          /* the error of a failed fdatasync; 0: none */
 	struct sha256 *hash; /* evidence: of the chain value and all since the last seal */
 	uint8_t chain[SHA256_BYTES];
@@ -415,6 +416,7 @@ static int write_pending(struct segment_log *l)
 	absorb(l);
 	int r = file_write_at(l->fd, l->pending.p, l->pending.n, l->size, &l->written);
 	l->unsynced |= l->written > before;
+	l->wrote_since |= l->written > before;
 	if (r < 0)
 		return r;
 	l->size += l->pending.n;
@@ -423,17 +425,21 @@ static int write_pending(struct segment_log *l)
 	return 0;
 }
 
+static int break_log(struct segment_log *l, int r)
+{
+	l->broken = r;
+	/* The kernel takes pages that it failed to write for clean: they would be believed at the next start. */
+	(void)posix_fadvise(l->fd, 0, 0, POSIX_FADV_DONTNEED);
+	return r;
+}
+
 static int sync_written(struct segment_log *l)
 {
 	if (!l->unsynced)
 		return 0;
 	int r = file_sync(l->fd);
-	if (r < 0) {
-		l->broken = r;
-		/* The kernel takes pages that it failed to write for clean: they would be believed at the next start. */
-		(void)posix_fadvise(l->fd, 0, 0, POSIX_FADV_DONTNEED);
-		return r;
-	}
+	if (r < 0)
+		return break_log(l, r);
 	l->unsynced = false;
 	return 0;
 }
@@ -477,6 +483,32 @@ int segment_sync(struct segment_log *l)
 	if (r == 0)
 		roll_if_full(l);
 	return r;
+}
+
+int segment_sync_begin(struct segment_log *l, int *ret_fd)
+{
+	append_seal(l);
+	int r = write_pending(l);
+	if (r < 0)
+		return r;
+	int fd = l->unsynced ? fcntl(l->fd, F_DUPFD_CLOEXEC, 0) : -1;
+	/* Without a descriptor to spare it is done here. */
+	if (fd < 0)
+		r = sync_written(l);
+	if (r < 0)
+		return r;
+	l->wrote_since = false;
+	*ret_fd = fd;
+	return 0;
+}
+
+int segment_sync_end(struct segment_log *l, int result)
+{
+	if (result < 0 && !l->broken)
+		break_log(l, result);
+	/* Until here a new segment would have had to sync this one again: it must not reach the disk before this does. */
+	l->unsynced = l->unsynced && l->wrote_since;
+	return l->broken;
 }
 
 int segment_skip_to(struct segment_log *l, uint64_t sequence)

@@ -5,6 +5,7 @@
 #define VIEWER    ISOD__V1__ROLE__ROLE_VIEWER
 #define RESPONDER ISOD__V1__ROLE__ROLE_RESPONDER
 #define ADMIN     ISOD__V1__ROLE__ROLE_ADMIN
+#define PRODUCER  ISOD__V1__ROLE__ROLE_PRODUCER
 #define ASK(name) ISOD__V1__REQUEST__ASK_##name
 
 static const struct {
@@ -23,6 +24,8 @@ static const struct {
 	{ASK(LIST_NOTIFICATIONS), "list_notifications", VIEWER},
 	{ASK(RELOAD_RULES), "reload_rules", ADMIN},
 	{ASK(RULES_STATS), "rules_stats", VIEWER},
+	{ASK(INGEST_HELLO), "ingest_hello", PRODUCER},
+	{ASK(INGEST_BATCH), "ingest_batch", PRODUCER},
 	{ASK(LEDGER_DIGEST), "ledger_digest", ADMIN},
 };
 
@@ -46,6 +49,20 @@ Isod__V1__Role access_needed(Isod__V1__Request__AskCase ask)
 		if (requests[i].ask == ask)
 			return requests[i].needed;
 	return ISOD__V1__ROLE__ROLE_NONE;
+}
+
+bool access_allows(Isod__V1__Role role, Isod__V1__Role needed)
+{
+	if (role == PRODUCER || needed == PRODUCER)
+		return role == needed || role == ADMIN;
+	return role >= needed;
+}
+
+const char *access_role_name(Isod__V1__Role role)
+{
+	static const char *const names[] = {"no role", "viewer", "responder", "admin", "producer"};
+
+	return (size_t)role < ARRAY_LEN(names) ? names[role] : names[0];
 }
 
 const char *access_request_name(Isod__V1__Request__AskCase ask)

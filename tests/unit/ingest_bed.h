@@ -105,6 +105,7 @@ static inline void bed_init(struct bed *b, const char *rule)
 		.listeners = b->listeners,
 		.evidence_segment_bytes = (uint64_t)64 << 20,
 		.evidence_sync_ns = 50 * NS_PER_MS,
+		.evidence_ack_ns = 1 * NS_PER_MS,
 		.tally_interval_ns = 20 * NS_PER_MS,
 	};
 	map_init(&b->sources);

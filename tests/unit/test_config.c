@@ -252,7 +252,7 @@ Test(config, all_mistakes_are_told_in_one_run)
 	             -EINVAL);
 	expect_told(main_file, 1, 1, "did you mean `workers`?");
 	expect_told(main_file, 2, 21, "out of range");
-	expect_told(main_file, 4, 21, "must be tls, tcp, udp or unix, not \"tpc\"");
+	expect_told(main_file, 4, 21, "must be tls, tcp, udp, unix, relp or relp-tls, not \"tpc\"");
 	expect_told(main_file, 5, 35, "must be HOST:PORT");
 	expect_told(main_file, 6, 12, "a listener named `b` stands in line 5 already");
 	expect_told(main_file, 6, 35, "must be HOST:PORT");
@@ -293,10 +293,16 @@ Test(config, listeners)
 	                 main_file, main_file);
 	expect_error(text, 3, 19, "no PEM block");
 	free(text);
+	expect_error("listeners:\n  - {name: a, kind: relp-tls, address: '*:1', key: x}\n", 2, 5,
+	             "a tls listener needs `certificate`");
+	expect_error("listeners:\n  - {name: a, kind: relp, address: '*:1', peers: required}\n", 2,
+	             50, "kind tls and relp-tls only");
+	expect_error("listeners:\n  - {name: Producer, kind: relp, address: '*:1'}\n", 2, 12,
+	             "`producer` stands for events that come over the API");
 	expect_error("listeners:\n  - {name: a, kind: udp, address: '*:1', mode: 0600}\n", 2, 48,
 	             "kind unix only");
 	expect_error("listeners:\n  - {name: a, kind: udp, address: '*:1', ca: /etc/passwd}\n", 2,
-	             46, "kind tls only");
+	             46, "kind tls and relp-tls only");
 	expect_error("listeners:\n  - {name: a/b, kind: udp, address: '*:1'}\n", 2, 12, "letters");
 	expect_error("listeners: {name: a}\n", 1, 12, "must be a list, not a map");
 	char path[200];
@@ -566,8 +572,9 @@ Test(config, the_description_has_a_line_for_every_option)
 	cr_assert_geq(str_search(buf_str(&out), STR("  limits.frame_max (size, "
 	                                            "1KiB to 1MiB, default 64KiB): ")),
 	              0, "%s", buf_cstr(&out));
-	cr_assert_geq(str_search(buf_str(&out), STR("  listeners[].kind (tls, tcp, udp or unix, "
-	                                            "required): ")),
+	cr_assert_geq(str_search(buf_str(&out),
+	                         STR("  listeners[].kind (tls, tcp, udp, unix, relp or relp-tls, "
+	                             "required): ")),
 	              0);
 	cr_assert_geq(str_search(buf_str(&out), STR("  api.roles[].role (")), 0);
 	cr_assert_geq(str_search(buf_str(&out), STR("  routes[].backoff_max (")), 0);

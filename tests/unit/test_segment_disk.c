@@ -202,3 +202,61 @@ Test(segment, a_full_disk_leaves_a_segment_uncompressed_until_there_is_room)
 		cr_assert_eq(read_all(kind, 0), 27);
 	}
 }
+
+/* ---- a sync that another thread waits for ---- */
+
+static int fd_of_begun_sync(struct segment_log *l)
+{
+	int fd = -2;
+
+	cr_assert_eq(segment_sync_begin(l, &fd), 0);
+	return fd;
+}
+
+Test(segment, a_sync_in_halves_covers_what_was_there_and_no_more)
+{
+	struct segment_log *l = open_log(SEGMENT_EVIDENCE, 1 << 20);
+
+	append(l, 5);
+	unsigned before = disk.syncs;
+	int fd = fd_of_begun_sync(l);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(disk.syncs, before, "the waiting is the caller's");
+	cr_assert_eq(segment_pending(l), 0);
+	append(l, 3);
+	cr_assert_eq(segment_flush(l), 0);
+	cr_assert_eq(fdatasync(fd), 0);
+	close(fd);
+	cr_assert_eq(segment_sync_end(l, 0), 0);
+	fd = fd_of_begun_sync(l);
+	cr_assert_geq(fd, 0, "the three are not synced yet");
+	close(fd);
+	cr_assert_eq(segment_sync_end(l, 0), 0);
+	cr_assert_eq(fd_of_begun_sync(l), -1, "nothing is left");
+	cr_assert_eq(segment_sync_end(l, 0), 0);
+	segment_close(l);
+	cr_assert_eq(read_all(SEGMENT_EVIDENCE, 0), 8);
+}
+
+/* The new segment must not be on the disk before the one that is being synced. */
+Test(segment, a_segment_begun_amid_a_sync_waits_for_it)
+{
+	struct segment_log *l = open_log(SEGMENT_EVIDENCE, 2000);
+
+	append(l, 100);
+	int fd = fd_of_begun_sync(l);
+	unsigned before = disk.syncs;
+	cr_assert_eq(segment_flush(l), 0);
+	cr_assert_geq(disk.syncs, before + 2, "the old one and the new one's header");
+	append(l, 1);
+	cr_assert_eq(segment_flush(l), 0);
+	cr_assert_eq(segment_sync_end(l, 0), 0);
+	close(fd);
+	fd = fd_of_begun_sync(l);
+	cr_assert_geq(fd, 0, "the new segment's record is not synced");
+	close(fd);
+	cr_assert_eq(segment_sync_end(l, -EIO), -EIO);
+	append(l, 1);
+	cr_assert_eq(segment_flush(l), -EIO, "nobody knows what reached the disk");
+	segment_close(l);
+}

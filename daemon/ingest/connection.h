@@ -1,0 +1,48 @@
+/* Inside ingest/: a connection, as stream.c (bytes in, frames out, life and death) and relp_session.c (answers) share
+ * it. */
+#ifndef ISOD_INGEST_CONNECTION_H
+#define ISOD_INGEST_CONNECTION_H
+
+#include "ingest/framing.h"
+#include "ingest/worker.h"
+
+struct relp_session;
+
+struct connection {
+	LIST_ENTRY(connection) all;
+	TAILQ_ENTRY(connection) unread;
+	bool is_unread;
+	bool open;         /* TLS: the handshake is done */
+	bool closing;      /* nothing more is read; it ends when the answers are out */
+	short waits;       /* what `io` is armed for */
+	short read_wants;  /* what reading waits for: TLS may have to write first */
+	short write_wants; /* … and what writing waits for */
+	int fd;
+	struct worker *worker;
+	struct port *port;
+	struct tls *tls;
+	struct framing framing;
+	struct relp_session *relp; /* instead of framing; NULL: none */
+	struct buf rest;           /* of an incomplete frame */
+	uint64_t last_ns; /* clock_mono() of the last input, or of the last answer that went out */
+	struct event io, timer;
+	struct sockaddr_storage peer;
+	char peer_text[NET_TEXT_MAX];
+	char source[]; /* LISTENER/ADDRESS */
+};
+
+/* ---- stream.c ---- */
+
+/* Arms the connection for what it may do now: to be called when answers have come or gone. */
+void stream_rearm(struct connection *c);
+/* Writes some of `data`: how many bytes, or -EAGAIN, -errno. */
+ssize_t stream_write(struct connection *c, struct str data);
+/* The connection is gone when this returns. */
+void stream_close(struct connection *c);
+/* What arrives is read no more; when the answers are out, or the peer does not take them in time, it ends. Closes at once
+ * when there are none. False: it has. */
+bool stream_close_gently(struct connection *c);
+/* It is read again: its answers had been too many. */
+void stream_resume(struct connection *c);
+
+#endif

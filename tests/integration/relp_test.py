@@ -1,0 +1,167 @@
+"""Real rsyslogs forward over RELP, plain and TLS: every line becomes one event and stands in evidence once. isod is killed
+while they send: every line is in evidence all the same, and what is there twice are lines that rsyslog sent again because
+their acknowledgement was lost, no more than its window for each kill, and the account shows them. A sender that breaks off
+without a word loses nothing that was acknowledged."""
+import collections
+import glob
+import os
+import random
+import socket
+import struct
+import subprocess
+
+from harness import Isod, check, main, need, skip
+
+LINES = 6000
+KILLS = 4
+WINDOW = 128  # omrelp's usual one
+
+LISTENERS = """
+  - {name: relp, kind: relp, address: "127.0.0.1:%d"}
+  - {name: relptls, kind: relp-tls, address: "127.0.0.1:%d", certificate: tls/server.pem, key: tls/server.key, ca: tls/ca.pem, peers: required}
+rules:"""
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Rsyslog:
+    """Reads a file and sends its lines with omrelp."""
+
+    def __init__(self, isod, name, port, lines, options=""):
+        self.isod, self.dir = isod, isod.path(name)
+        os.mkdir(self.dir)
+        with open(self.dir + "/lines", "w") as f:
+            f.writelines(line + "\n" for line in lines)
+        with open(self.dir + "/conf", "w") as f:
+            f.write(f"""
+global(workDirectory="{self.dir}" maxMessageSize="64k")
+module(load="imfile")
+module(load="omrelp" tls.tlslib="openssl")
+template(name="bare" type="string" string="%msg%")
+input(type="imfile" File="{self.dir}/lines" Tag="shipped" Severity="info" Facility="auth")
+action(type="omrelp" target="127.0.0.1" port="{port}" template="bare" windowSize="{WINDOW}" action.resumeRetryCount="-1"
+       action.resumeInterval="1" action.resumeIntervalMax="1" {options})
+""")
+        with open(self.dir + "/log", "wb") as log:
+            self.process = subprocess.Popen([need("rsyslogd"), "-n", "-f", self.dir + "/conf", "-i", self.dir + "/pid"],
+                                            stdout=log, stderr=log)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def log(self):
+        with open(self.dir + "/log", errors="replace") as f:
+            return f.read()[-2000:]
+
+    def wait(self, condition, what):
+        self.isod.wait(lambda: condition() or self.process.poll() is not None, what)
+        check(self.process.poll() is None, "rsyslogd ended: " + self.log())
+
+
+def evidence(isod, listener):
+    """How often each line is in evidence, by a reader that shares no code with isod: daemon/log/segment.h, evidence.h."""
+    found = collections.Counter()
+    for name in glob.glob(isod.path("state", "evidence", "*", "*.log")):
+        with open(name, "rb") as f:
+            data = f.read()
+        at = 64
+        while at + 24 <= len(data):
+            length, _, _, _ = struct.unpack_from("<IIQQ", data, at)
+            body = data[at + 24:at + 24 + (length & 0x7fffffff)]
+            at += 24 + (length & 0x7fffffff)
+            if length >> 31 or len(body) < 4 or at > len(data) or body[1] & 4:  # a seal, a torn end, a note of a loss
+                continue
+            source = body[4:4 + struct.unpack_from("<H", body, 2)[0]]
+            if source.startswith(listener.encode() + b"/"):
+                found[body[4 + len(source):].decode().strip()] += 1
+    return found
+
+
+def lines(name):
+    return [f"{name} line {n} of {LINES}" for n in range(LINES)]
+
+
+def counted(isod, listener):
+    try:
+        return isod.events(listener + "/")
+    except Exception:
+        return 0
+
+
+def plain_and_tls(isod, ports):
+    """Count in, count out, evidence: all the same."""
+    tls = (f'tls="on" tls.caCert="{isod.path("tls", "ca.pem")}" tls.myCert="{isod.path("tls", "client.pem")}" '
+           f'tls.myPrivKey="{isod.path("tls", "client.key")}" tls.authMode="name" tls.permittedPeer="localhost"')
+    for listener, port, options in (("relp", ports[0], ""), ("relptls", ports[1], tls)):
+        sent = lines(listener)
+        with Rsyslog(isod, "rsyslog-" + listener, port, sent, options) as rsyslog:
+            rsyslog.wait(lambda: isod.events(listener + "/") >= LINES, f"all of {listener} arrives")
+            isod.wait_events(LINES, listener + "/")
+        found = evidence(isod, listener)
+        check(found == collections.Counter(sent), f"{listener}: {len(found)} lines, {sum(found.values())} times in evidence")
+
+
+def killed(isod, ports):
+    sent, dice = lines("kill"), random.Random(4711)
+    with Rsyslog(isod, "rsyslog-kill", ports[0], sent) as rsyslog:
+        for _ in range(KILLS):
+            goal = counted(isod, "relp") + dice.randrange(1, LINES // (2 * KILLS))
+            rsyslog.wait(lambda: counted(isod, "relp") >= goal, "some more arrive")
+            isod.kill()
+            isod.start()
+        rsyslog.wait(lambda: len([l for l in evidence(isod, "relp") if l.startswith("kill ")]) == LINES, "all arrive")
+    found = {l: n for l, n in evidence(isod, "relp").items() if l.startswith("kill ")}
+    repeats = sum(found.values()) - LINES
+    check(set(found) == set(sent), "every line is in evidence")
+    check(repeats <= KILLS * WINDOW, f"{repeats} lines were sent again, the window is {WINDOW}, isod was killed {KILLS} times")
+    isod.wait_events(sum(evidence(isod, "relp").values()), "relp/")  # the account has the repeats
+    print(f"{repeats} repeats after {KILLS} kills")
+
+
+def abrupt(isod, ports):
+    """A hand-made client: what was acknowledged is there, whatever comes of the connection."""
+    s = socket.create_connection(("127.0.0.1", ports[0]))
+    s.settimeout(60)
+    s.sendall(b"1 open 14 relp_version=0\n")
+    s.sendall(b"".join(b"%d syslog 11 abrupt %04d\n" % (n + 2, n) for n in range(500)))
+    got = b""
+    while got.count(b"200 OK") < 501:
+        got += s.recv(65536)
+    check(len(evidence_of_abrupt(isod)) == 500, "acknowledged is in evidence")
+    s.sendall(b"600 syslog 11 abrupt 0600\n601 syslog 11 abrupt 06")
+    isod.wait(lambda: len(evidence_of_abrupt(isod)) == 501, "what came is taken")
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+    isod.wait(lambda: sum(c["connections"] for c in isod.status()["listeners"] if c["name"] == "relp") == 0, "it is gone")
+    check(len(evidence_of_abrupt(isod)) == 501, "the unfinished one is not: nobody was told that it was taken")
+
+
+def evidence_of_abrupt(isod):
+    return [l for l in evidence(isod, "relp") if l.startswith("abrupt")]
+
+
+def scenario():
+    if not glob.glob("/usr/lib/*/rsyslog/omrelp.so"):
+        skip("no rsyslog with omrelp here")
+    ports = free_ports(2)
+    with Isod(start=False) as isod:
+        with open(isod.path("isod.yaml")) as f:
+            text = f.read().replace("\nrules:", LISTENERS % tuple(ports), 1)
+        isod.write("isod.yaml", text)
+        isod.start()
+        plain_and_tls(isod, ports)
+        abrupt(isod, ports)
+        killed(isod, ports)
+
+
+main(scenario)
