@@ -338,3 +338,26 @@ Test(api, without_a_certificate_there_is_no_connection)
 	free(ca);
 	close_tls();
 }
+
+/* Roles are steps, but for the producer's. */
+Test(api_access, a_producer_may_hand_in_events_and_nothing_else)
+{
+	const Isod__V1__Role viewer = ISOD__V1__ROLE__ROLE_VIEWER,
+			     admin = ISOD__V1__ROLE__ROLE_ADMIN,
+			     producer = ISOD__V1__ROLE__ROLE_PRODUCER,
+			     responder = ISOD__V1__ROLE__ROLE_RESPONDER;
+
+	cr_assert_eq(access_needed(ISOD__V1__REQUEST__ASK_INGEST_BATCH), producer);
+	cr_assert_eq(access_needed(ISOD__V1__REQUEST__ASK_INGEST_HELLO), producer);
+	cr_assert(access_allows(producer, producer));
+	cr_assert(access_allows(admin, producer));
+	cr_assert_not(access_allows(responder, producer));
+	cr_assert_not(access_allows(ISOD__V1__ROLE__ROLE_NONE, producer));
+	cr_assert_not(access_allows(producer, viewer));
+	cr_assert_not(access_allows(producer, responder));
+	cr_assert_not(access_allows(producer, admin));
+	cr_assert(access_allows(responder, viewer));
+	cr_assert_not(access_allows(viewer, responder));
+	cr_assert_str_eq(access_role_name(producer), "producer");
+	cr_assert_str_eq(access_role_name((Isod__V1__Role)99), "no role");
+}
