@@ -90,6 +90,8 @@ struct ingest_asks {
 	size_t count, bytes;
 };
 
+struct backup; /* backup.c */
+
 struct connection {
 	struct api *api;
 	struct connection *next, **link;
@@ -107,7 +109,8 @@ struct connection {
 	uint64_t reload;         /* the reload it waits for (0: none) … */
 	uint64_t reload_request; /* … and the id of the request; meanwhile no other is taken up */
 	struct ingest_asks ingest;
-	bool later; /* a request waits until no batch is under way */
+	bool later;            /* a request waits until no batch is under way */
+	struct backup *backup; /* that it is being sent, or NULL; nor is one then */
 };
 
 /* Takes over `fd`. `tls`: after a handshake; else `peer` tells who it is. */
@@ -167,6 +170,11 @@ void ask_rules_stats(struct connection *c, const Isod__V1__Request *q);
 /* ---- backup.c ---- */
 
 void ask_ledger_digest(struct connection *c, const Isod__V1__Request *q);
+void ask_backup(struct connection *c, const Isod__V1__Request *q);
+/* The next part of the backup that the connection gets. False when it gets none: then it may ask for other things. */
+bool backup_send(struct connection *c);
+/* NULL is allowed. */
+void backup_free(struct backup *b);
 
 /* ---- ingest.c ---- */
 

@@ -213,7 +213,7 @@ static void advance(struct connection *c)
 	bool more = true;
 
 	while (more && may_go_on(c))
-		more = send_snapshot(c) || next_request(c);
+		more = backup_send(c) || send_snapshot(c) || next_request(c);
 	if (c->last)
 		evbuffer_drain(in, evbuffer_get_length(in));
 	/* libevent calls again and again for input that stands at its high watermark: stop reading as well. */
@@ -388,6 +388,7 @@ void connection_free(struct connection *c)
 	if (c->watch.on)
 		c->api->watchers--;
 	ingest_forget(c);
+	backup_free(c->backup);
 	event_free(c->timer);
 	if (c->tls)
 		tls_bufferevent_free(c->bev);

@@ -383,6 +383,7 @@ static const struct {
 	{ASK(INGEST_HELLO), ask_ingest_hello},
 	{ASK(INGEST_BATCH), ask_ingest_batch},
 	{ASK(LEDGER_DIGEST), ask_ledger_digest},
+	{ASK(BACKUP), ask_backup},
 };
 
 static bool may_record_refusal(struct api *a)

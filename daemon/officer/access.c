@@ -27,6 +27,7 @@ static const struct {
 	{ASK(INGEST_HELLO), "ingest_hello", PRODUCER},
 	{ASK(INGEST_BATCH), "ingest_batch", PRODUCER},
 	{ASK(LEDGER_DIGEST), "ledger_digest", ADMIN},
+	{ASK(BACKUP), "backup", ADMIN},
 };
 
 void access_init(struct access_desk *d)
