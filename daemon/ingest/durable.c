@@ -4,6 +4,8 @@
  * one sync at a time, and the worker goes on; whoever asks meanwhile waits for the next one. That is the group commit:
  * however many connections wait, they share one fdatasync, and the slower the disk, the more of them share it.
  *
+ * Matches wait for it too: see pipeline.h.
+ *
  * A sync for somebody who waits begins at once, but no sooner than evidence.ack_interval after the begin of the one
  * before, or with ACK_BYTES of new frames. Without anybody waiting it begins within evidence.sync_interval. */
 #include <errno.h>
@@ -131,6 +133,8 @@ static void sync_ended(struct worker *w, int r)
 
 	note_result(w, r);
 	if (r == 0) {
+		pipeline_durable(w->pipeline, w->sync_upto);
+		w->handled = true; /* what waited for that goes to the officer */
 		while ((x = uncover_first(w)))
 			x->durable(x);
 		return;
@@ -145,6 +149,7 @@ static void begin_sync(struct worker *w)
 	int fd = -1;
 	int r = segment_sync_begin(w->evidence, &fd);
 
+	w->sync_upto = pipeline_evidence(w->pipeline);
 	w->sync_begun = clock_mono();
 	if (r < 0) {
 		note_result(w, r);
@@ -193,17 +198,21 @@ static void pace(struct worker *w)
 		arm_for(&w->ack_timer, interval - since);
 }
 
-void durable_turn(struct worker *w)
+void durable_take(struct worker *w)
 {
 	struct syncer *s = &w->syncer;
 
-	if (s->running && atomic_load(&s->ended)) {
-		s->running = false;
-		sync_ended(w, segment_sync_end(w->evidence, s->result));
-	}
-	if (s->running)
+	if (!s->running || !atomic_load(&s->ended))
 		return;
-	if (!TAILQ_EMPTY(&w->waiters))
+	s->running = false;
+	sync_ended(w, segment_sync_end(w->evidence, s->result));
+}
+
+void durable_turn(struct worker *w)
+{
+	if (w->syncer.running)
+		return;
+	if (!TAILQ_EMPTY(&w->waiters) || pipeline_waits(w->pipeline))
 		pace(w);
 	if (w->evidence_dirty)
 		arm_for(&w->sync_timer, w->shared->config->evidence_sync_ns);

@@ -1,6 +1,8 @@
-/* The order of things is what makes a crash harmless (DESIGN.md, "Exactly once"): evidence is written before a match
- * that refers to it is published, and a tally stands behind every match of the frames it counts. Both are kept by
- * gathering records in `out`, in order, until pipeline_commit has written evidence.
+/* The order of things is what makes a crash and a power cut harmless (DESIGN.md, "Exactly once"): evidence is on the
+ * disk before a match that refers to it is published, and a tally stands behind every match of the frames it counts.
+ * Both are kept by gathering records in `out`, in order, each with the evidence it needs. Were a match published sooner,
+ * the ledger could hold it after a power cut took its frame; the sender, who was not told that the frame is safe, sends
+ * it again, and it would count twice.
  *
  * A tally must be one record (half a tally in the ledger would count some sources twice after a crash), and a record
  * must fit the ring. So when the sources counted since the last tally would fill what a record may take, a tally is
@@ -29,6 +31,14 @@
 #define REDETECT_BATCH 256
 #define REDETECT_TALLY 64
 
+/* Records that wait for the disk: past this the worker waits too. Some ten thousand matches. */
+#define HELD_MAX ((size_t)8 << 20)
+
+struct held {
+	size_t size;
+	uint64_t after; /* the evidence that must be on the disk first; 0: it is */
+};
+
 /* What works on events with one content. */
 struct detector {
 	struct content *content;
@@ -45,10 +55,11 @@ struct pipeline {
 	struct sources sources;
 	struct marks marks;
 	struct arena tally_arena;
-	struct buf out; /* records for the ring: size_t length, bytes */
-	size_t out_at;  /* up to where they are in the ring */
+	struct buf out;   /* records for the ring: a struct held and as many bytes each */
+	size_t out_at;    /* up to where they are in the ring */
+	uint64_t durable; /* evidence up to here is on the disk */
+	uint64_t asked;   /* the newest that a match in `out` needs there */
 	size_t tally_max;
-	bool sync_first; /* a tally in `out` has marks */
 	uint64_t untallied;
 	/* Whose evidence is being counted: this worker's own or, while re-detecting, maybe another's. */
 	size_t worker;
@@ -148,12 +159,14 @@ static void put_record(struct pipeline *p, const Isod__V1__Record *record)
 {
 	size_t size = isod__v1__record__get_packed_size(record);
 
+	struct held held = {size, p->redetecting ? 0 : segment_next(p->o.evidence) - 1};
+
 	if (size > p->tally_max - sizeof(size)) {
 		/* Only a rule set with absurd texts gets here: the limits of match_record.h are below. */
 		log_error("a record of %zu bytes does not fit the inbox and is lost", size);
 		return;
 	}
-	buf_append(&p->out, &size, sizeof(size));
+	buf_append(&p->out, &held, sizeof(held));
 	buf_reserve(&p->out, size);
 	isod__v1__record__pack(record, (uint8_t *)p->out.p + p->out.n);
 	p->out.n += size;
@@ -177,7 +190,6 @@ static void put_tally(struct pipeline *p)
 	tally.upto = counted_upto(p);
 	sources_tally(&p->sources, &p->tally_arena, &tally);
 	marks_tally(&p->marks, &p->tally_arena, &tally);
-	p->sync_first |= tally.n_producers > 0 && !p->redetecting;
 	record.body_case = ISOD__V1__RECORD__BODY_TALLY;
 	record.tally = &tally;
 	put_record(p, &record);
@@ -224,44 +236,67 @@ uint64_t pipeline_untallied(const struct pipeline *p)
 
 size_t pipeline_pending(const struct pipeline *p)
 {
-	return segment_pending(p->o.evidence) + (p->out.n - p->out_at);
+	size_t held = p->out.n - p->out_at;
+
+	return segment_pending(p->o.evidence) + (held > HELD_MAX ? held : 0);
 }
 
-/* Moves records to the ring until it is full. */
+bool pipeline_waits(const struct pipeline *p)
+{
+	return p->asked > p->durable;
+}
+
+void pipeline_durable(struct pipeline *p, uint64_t upto)
+{
+	if (upto > p->durable)
+		p->durable = upto;
+}
+
+/* Moves records to the ring until it is full or the next one needs more on the disk. */
 static int publish(struct pipeline *p)
 {
 	int r = 0;
 
 	while (p->out_at < p->out.n) {
-		size_t size;
-		memcpy(&size, p->out.p + p->out_at, sizeof(size));
-		struct str packed = {p->out.p + p->out_at + sizeof(size), size};
+		struct held held;
+		memcpy(&held, p->out.p + p->out_at, sizeof(held));
+		if (held.after > p->durable)
+			break;
+		struct str packed = {p->out.p + p->out_at + sizeof(held), held.size};
 		if (!inbox_put(p->o.inbox, p->o.worker, packed)) {
 			r = -EAGAIN;
 			break;
 		}
-		p->out_at += sizeof(size) + size;
+		p->out_at += sizeof(held) + held.size;
 	}
 	inbox_publish(p->o.inbox, p->o.worker);
-	if (r == 0) {
-		buf_reset(&p->out);
+	/* What is held moves down only when that is the smaller part. */
+	if (p->out_at > p->out.n / 2) {
+		buf_consume(&p->out, p->out_at);
 		p->out_at = 0;
 	}
 	return r;
 }
 
-int pipeline_commit(struct pipeline *p)
+int pipeline_write(struct pipeline *p)
 {
 	int r = 0;
 
-	if (p->sync_first)
-		r = segment_sync(p->o.evidence);
-	else if (segment_pending(p->o.evidence))
+	if (p->out.n - p->out_at > HELD_MAX)
+		return pipeline_commit(p);
+	if (segment_pending(p->o.evidence))
 		r = segment_flush(p->o.evidence);
+	return r < 0 || p->out.n == p->out_at ? r : publish(p);
+}
+
+int pipeline_commit(struct pipeline *p)
+{
+	int r = segment_sync(p->o.evidence);
+
 	if (r < 0)
 		return r;
-	p->sync_first = false;
-	return p->out.n ? publish(p) : 0;
+	pipeline_durable(p, segment_next(p->o.evidence) - 1);
+	return p->out.n == p->out_at ? 0 : publish(p);
 }
 
 /* ---- one frame ---- */
@@ -342,6 +377,8 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 		counts_add(&p->limited, matcher_limited(p->now.matcher) - limited);
 	if (e->flags & EVENT_INCOMPLETE)
 		note_incomplete(p, frame->source);
+	if (n && !p->redetecting)
+		p->asked = sequence;
 	if (n)
 		match_record_event(&p->record, e, (uint32_t)p->worker, sequence);
 	for (size_t i = 0; i < n; i++)

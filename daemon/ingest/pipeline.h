@@ -1,8 +1,8 @@
 /* What happens to one frame, in order: evidence, decode, classify, detect, and the records that go to the officer.
  * One pipeline per worker thread; also used to re-detect evidence after a crash. Nothing here knows sockets.
  *
- * pipeline_frame appends to evidence in memory and gathers matches; pipeline_commit writes the evidence first and
- * only then publishes the matches, so that no match ever refers to a frame that a killed process never wrote. */
+ * pipeline_frame appends to evidence in memory and gathers matches. These are published when the evidence before them is
+ * on the disk, so that no match ever refers to a frame that a crash or a power cut took. */
 #ifndef ISOD_INGEST_PIPELINE_H
 #define ISOD_INGEST_PIPELINE_H
 
@@ -34,8 +34,8 @@ struct pipeline *pipeline_new(const struct pipeline_options *o);
 void pipeline_free(struct pipeline *p);
 
 /* One frame. `e->source` and `e->frame` are copied where needed. A numbered one's sequence becomes its producer's mark in
- * the next tally: pipeline_commit publishes such a tally only when the evidence before it is on the disk, as a mark that
- * outlived its frames in a power cut would make the producer's own copy of them unwelcome. */
+ * the next tally; like all records that is published behind its evidence, as a mark that outlived its frames in a power
+ * cut would make the producer's own copy of them unwelcome. */
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e);
 /* `lost` frames of the source did not become events: noted in evidence, and counted as refused or shed. */
 void pipeline_lost(struct pipeline *p, uint64_t now_ns, struct str source, enum evidence_loss loss,
@@ -50,11 +50,18 @@ void pipeline_switch(struct pipeline *p);
 /* Between two frames: takes up the compiled form of the content's rules if there is one by now. Costs nothing else. */
 void pipeline_refresh(struct pipeline *p);
 
-/* Ends a batch: writes evidence, then publishes the matches. 0; -EAGAIN when the ring was full (some are still
- * held back: stop reading from sockets and call again soon); -errno when evidence cannot be written (same). */
+/* Ends a batch: writes evidence (write(2)), then publishes the records whose evidence is on the disk by now. 0; -EAGAIN
+ * when the ring was full (some are still held back: stop reading from sockets and call again soon); -errno when evidence
+ * cannot be written (same). When very much waits for the disk, as pipeline_commit. */
+int pipeline_write(struct pipeline *p);
+/* The same, with fdatasync(2) of the evidence: afterwards nothing is held. */
 int pipeline_commit(struct pipeline *p);
-/* Bytes of evidence and records that wait for pipeline_commit: what an input that outruns it would grow. */
+/* Bytes of evidence that wait to be written, and of records if they are too many: what an input that outruns the
+ * disk would grow. */
 size_t pipeline_pending(const struct pipeline *p);
+/* A match waits for its evidence to be on the disk; and evidence up to this sequence is. */
+bool pipeline_waits(const struct pipeline *p);
+void pipeline_durable(struct pipeline *p, uint64_t upto);
 /* What cost too much, since the start. From any thread. */
 struct pipeline_counts {
 	uint64_t incomplete; /* events of which fields past a limit were left out (event/event.h) */
@@ -68,7 +75,8 @@ uint64_t pipeline_detected(const struct pipeline *p);
 uint64_t pipeline_untallied(const struct pipeline *p);
 /* True when something was counted since the last tally. */
 bool pipeline_has_tally(const struct pipeline *p);
-/* Puts a tally of everything up to the last frame behind the matches; publish with pipeline_commit. */
+/* Puts a tally of everything up to the last frame behind the matches; it goes out with pipeline_commit, or
+ * pipeline_write once its evidence is on the disk. */
 void pipeline_tally(struct pipeline *p);
 
 /* Evidence in folder `dir` of worker `worker` (maybe not this one: the number of workers may have changed) from

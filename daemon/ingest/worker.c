@@ -104,14 +104,14 @@ static void publish_progress(struct worker *w)
 	atomic_store_explicit(&w->detected_upto, pipeline_detected(p), memory_order_relaxed);
 }
 
-/* Commits; while that fails the thread stays here. Gives up only when stopping. */
-static void commit(struct worker *w)
+/* pipeline_write or pipeline_commit; while that fails the thread stays here. Gives up only when stopping. */
+static void insist(struct worker *w, int (*act)(struct pipeline *p))
 {
 	uint64_t begin = 0, stopping_since = 0;
 	unsigned ms = STALL_FIRST_MS;
 	int r, said = 0, failed = 0;
 
-	while ((r = pipeline_commit(w->pipeline)) < 0) {
+	while ((r = act(w->pipeline)) < 0) {
 		uint64_t now = clock_mono();
 		if (!begin) {
 			begin = now;
@@ -158,7 +158,7 @@ static void swap_content(struct worker *w)
 		return;
 	pipeline_prepare(w->pipeline, s->content);
 	pipeline_tally(w->pipeline);
-	commit(w);
+	insist(w, pipeline_commit);
 	if (atomic_fetch_add(&s->parked, 1) + 1 == w->workers && s->parked_all)
 		s->parked_all(s->arg);
 	while (atomic_load(&s->released) < wanted) {
@@ -198,9 +198,10 @@ static void on_tally(evutil_socket_t fd, short what, void *arg)
 /* What a turn of the loop has left to do. */
 static void after_turn(struct worker *w)
 {
+	durable_take(w);
 	if (w->handled) {
 		w->handled = false;
-		commit(w);
+		insist(w, pipeline_write);
 		if (pipeline_has_tally(w->pipeline))
 			arm(&w->tally_timer, w->shared->config->tally_interval_ns);
 	}
@@ -221,7 +222,7 @@ void worker_take(struct worker *w, struct listener_counts *counts, uint64_t now_
 		count_add(&counts->bytes, e->frame.n);
 	}
 	if (pipeline_pending(w->pipeline) >= COMMIT_BYTES)
-		commit(w);
+		insist(w, pipeline_write);
 }
 
 void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
@@ -541,7 +542,7 @@ static void finish_serving(struct worker *w)
 	take_mailbox(w, true);
 	intake_close(w);
 	pipeline_tally(w->pipeline);
-	commit(w);
+	insist(w, pipeline_commit);
 	durable_finish(w);
 	stream_close_all(w);
 }

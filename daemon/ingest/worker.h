@@ -155,6 +155,7 @@ struct worker {
 	struct syncer syncer;
 	struct intake intake;
 	uint64_t sync_begun;   /* clock_mono() of the last one */
+	uint64_t sync_upto;    /* the evidence it covers */
 	size_t unsynced_bytes; /* of frames since then */
 	bool accept_paused;
 	bool accept_told;   /* the log knows: since the last connection that was accepted */
@@ -229,8 +230,9 @@ int durable_start(struct worker *w);
 void durable_release(struct worker *w);
 /* A thread without signals: those are the main thread's. 0 or -errno. */
 int thread_start(pthread_t *ret, void *(*run)(void *), void *arg);
-/* Once a turn of the loop, when what was taken in has been committed: takes note of a sync that is over, begins one if
- * it is time. */
+/* Once a turn of the loop: takes note of a sync that is over; what waited for it can be published. */
+void durable_take(struct worker *w);
+/* … and when what was taken in has been written: begins a sync if it is time. */
 void durable_turn(struct worker *w);
 /* For the end: all that was taken in is synced before this returns (or cannot be), and who waits is told. */
 void durable_finish(struct worker *w);

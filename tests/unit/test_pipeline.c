@@ -272,6 +272,35 @@ Test(pipeline, evidence_is_written_before_matches_are_published)
 	line_close(&l);
 }
 
+Test(pipeline, what_is_not_on_the_disk_is_not_published)
+{
+	struct line l;
+
+	line_open(&l, BED_ANY_RULE, BED_RING);
+	put(&l, "one");
+	put(&l, "two");
+	cr_expect(pipeline_waits(l.pipeline));
+	cr_assert_eq(pipeline_write(l.pipeline), 0);
+	bed_drain(&l.bed);
+	cr_expect_eq(l.bed.match_count, 0, "a power cut could take both");
+	pipeline_durable(l.pipeline, 1);
+	cr_assert_eq(pipeline_write(l.pipeline), 0);
+	bed_drain(&l.bed);
+	cr_expect_eq(l.bed.match_count, 1);
+	put(&l, "three");
+	pipeline_durable(l.pipeline, 2);
+	cr_assert_eq(pipeline_write(l.pipeline), 0);
+	bed_drain(&l.bed);
+	cr_expect_eq(l.bed.match_count, 2);
+	cr_expect(pipeline_waits(l.pipeline));
+	pipeline_tally(l.pipeline);
+	commit(&l);
+	cr_expect_eq(l.bed.match_count, 3);
+	cr_expect_eq(l.bed.tally_count, 1);
+	cr_expect_not(pipeline_waits(l.pipeline));
+	line_close(&l);
+}
+
 Test(pipeline, a_full_ring_holds_back_and_loses_nothing)
 {
 	enum { FRAMES = 20000 };
