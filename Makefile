@@ -155,8 +155,9 @@ FUZZ_SANITIZE ?= address,undefined
 FUZZ_BUILD    := build/fuzz/$(subst $(comma),-,$(FUZZ_SANITIZE))
 FUZZ_FLAGS    := CC=clang CXX=clang++ SANITIZE=$(FUZZ_SANITIZE),fuzzer-no-link BUILD=$(FUZZ_BUILD) \
 	'OPT=-O2 -g -fno-sanitize-coverage=trace-cmp,indirect-calls,stack-depth'
-# One value or two say as much of a modifier as many do, in a fraction of the time.
+# One value or two say as much of a modifier as many do, in a fraction of the time, and so do short files of a loader.
 FUZZ_OPTIONS_modifier := -max_len=256
+FUZZ_OPTIONS_rules    := -max_len=1500
 fuzz_run       = mkdir -p build/fuzz/corpus/$(1) && UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	$(FUZZ_BUILD)/fuzz_$(1) -artifact_prefix=build/fuzz/$(1)- -entropic=0 -print_final_stats=1 \
 	$(patsubst %,-dict=%,$(wildcard tests/fuzz/$(1).dict)) $(FUZZ_OPTIONS_$(1)) $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),$(2)) \
