@@ -8,7 +8,9 @@
  * that a condition may use any name of a field. */
 #include "event/logsource.h"
 
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/net.h"
@@ -149,11 +151,30 @@ static void add_second_names(struct look *k)
 	}
 }
 
+/* The byte of a needle to look for first: one that is neither letter (of two cases) nor blank, if there is one. */
+static size_t rare_byte(struct str needle)
+{
+	for (size_t i = 0; i < needle.n; i++)
+		if (!isalpha((unsigned char)needle.p[i]) && needle.p[i] != ' ')
+			return i;
+	return 0;
+}
+
+/* Messages are long and seldom hold what is looked for: most of them are passed over by memchr. */
 static bool contains(struct str value, struct str needle)
 {
-	for (size_t i = 0; i + needle.n <= value.n; i++)
-		if (str_ieq(str_make(value.p + i, needle.n), needle))
-			return true;
+	if (needle.n == 0 || value.n < needle.n)
+		return needle.n == 0;
+	size_t at = rare_byte(needle);
+	int lower = tolower((unsigned char)needle.p[at]);
+	int upper = toupper((unsigned char)needle.p[at]);
+	const char *end = value.p + value.n - needle.n + at + 1; /* of where that byte can be */
+
+	for (int pass = 0; pass < (lower == upper ? 1 : 2); pass++)
+		for (const char *p = value.p + at;
+		     (p = memchr(p, pass ? upper : lower, (size_t)(end - p))); p++)
+			if (str_ieq(str_make(p - at, needle.n), needle))
+				return true;
 	return false;
 }
 

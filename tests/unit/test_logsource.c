@@ -607,6 +607,7 @@ Test(logsource_file, conditions_mean_what_they_say)
 		"  - {product: start, when: {a|startswith: on}}\n"
 		"  - {product: end, when: {a|endswith: [ne, WO]}}\n"
 		"  - {product: part, when: {a|contains: hre}}\n"
+		"  - {product: rare, when: {a|contains: ['ab%Cd', 'x-', ' -y']}}\n"
 		"  - {product: there, when: {b|exists: true}}\n"
 		"  - {product: gone, when: {b|exists: false}}\n"
 		"  - {product: no, when: {not: {a: one}}}\n"
@@ -629,9 +630,16 @@ Test(logsource_file, conditions_mean_what_they_say)
 		{{"a", "zzz", "a", "two"}, " eq end gone no either "},
 		{{"a", "zzz", "a", "one"}, " eq start end gone "},
 		{{"a", "o"}, " gone no "},
+		{{"a", "tHReHre"}, " part gone no "},
+		{{"a", "hr hRe"}, " part gone no "},
+		{{"a", "%ab%aB%cD"}, " rare gone no "},
+		{{"a", "ab%c"}, " gone no "},
+		{{"a", "-x-"}, " rare gone no "},
+		{{"a", "- -Y"}, " rare gone no "},
 	};
-	static const char *const products[] = {"eq",   "both", "start",  "end",   "part", "there",
-	                                       "gone", "no",   "either", "mixed", "never"};
+	static const char *const products[] = {"eq",   "both",   "start", "end",
+	                                       "part", "rare",   "there", "gone",
+	                                       "no",   "either", "mixed", "never"};
 	char path[PATH_SIZE];
 	struct diags d;
 
