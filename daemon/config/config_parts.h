@@ -13,6 +13,9 @@ extern const struct option_set config_daemon_options;
 /* conf/escalation.yaml → the plugins and routes of struct config. */
 extern const struct option_set config_escalation_options;
 
+/* One item of `listeners`. */
+extern const struct option_set config_listener_options;
+
 /* An asset as it is written; becomes an Isod__V1__AssetWeight. */
 struct asset_item {
 	int kind; /* Isod__V1__EntityKind */
@@ -40,5 +43,16 @@ bool config_check_name(struct option_reader *r, const struct yaml_node *at, cons
                        const char *name);
 /* Errors when `path` cannot be read. NULL is allowed. */
 void config_check_file(struct option_reader *r, const struct yaml_node *at, const char *path);
+
+/* Makes the path one beside the file; an error when it is too long for a socket. */
+void config_check_socket_path(struct option_reader *r, const struct yaml_node *at, char **path);
+/* Errors when it is no HOST:PORT. */
+void config_check_address(struct option_reader *r, const struct yaml_node *at, const char *address);
+/* Loads the files as a server will, so that `isod --check` finds what would stop the start. `node` holds the options. */
+void config_check_tls_files(struct option_reader *r, const struct yaml_node *node,
+                            const struct tls_settings *s);
+/* No two listeners have one name. */
+void config_check_listener_names(struct option_reader *r, const struct yaml_node *root,
+                                 const struct config *c);
 
 #endif
