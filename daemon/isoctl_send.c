@@ -414,8 +414,8 @@ const struct isoctl_command isoctl_send_commands[] = {
 	{"send", NULL,
          "--tls|--tcp|--udp HOST:PORT | --unix PATH [--ca FILE] [--cert FILE --key FILE] "
          "[--insecure] "
-         "[--framing octet|newline] [--format raw|rfc5424|rfc3164] FILE|-\n"
-         "       isoctl send --producer ID [--first N] [--source TEXT] FILE...",
+         "[--framing octet|newline] [--format raw|rfc5424|rfc3164] FILE|-, or "
+         "--producer ID [--first N] [--source TEXT] FILE…",
          "ship a file line by line to a syslog listener or, numbered and acknowledged, to isod",
          run},
 	{0},
