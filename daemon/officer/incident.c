@@ -238,6 +238,7 @@ static void add_rule(Isod__V1__Incident *i, const Isod__V1__Match *m, uint64_t w
 		rule->first_ns = when;
 	}
 	rule->count++;
+	rule->first_ns = when < rule->first_ns ? when : rule->first_ns;
 	rule->last_ns = when > rule->last_ns ? when : rule->last_ns;
 }
 

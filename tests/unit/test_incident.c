@@ -50,6 +50,22 @@ Test(incident, one_noisy_rule_makes_one_incident_with_a_count)
 	cr_assert_eq(at(1)->last_ns - at(1)->first_ns, 999 * NS_PER_SECOND);
 }
 
+Test(incident, times_do_not_depend_on_the_order_in_which_matches_come)
+{
+	static const int order[] = {2, 0, 3, 1};
+	uint64_t begin = w.now;
+
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		Isod__V1__Match *m = match_new(&w, "noisy", MEDIUM, "192.0.2.1", NULL, "web1");
+		m->event_time_ns = m->received_ns = begin + (uint64_t)order[i] * NS_PER_SECOND;
+		world_match(&w, m);
+	}
+	cr_assert_eq(at(1)->first_ns, begin);
+	cr_assert_eq(at(1)->last_ns, begin + 3 * NS_PER_SECOND);
+	cr_assert_eq(at(1)->rules[0]->first_ns, begin);
+	cr_assert_eq(at(1)->rules[0]->last_ns, begin + 3 * NS_PER_SECOND);
+}
+
 Test(incident, an_attack_chain_over_address_user_and_host_is_one_incident)
 {
 	match("brute", MEDIUM, "192.0.2.1", NULL, "web1");
