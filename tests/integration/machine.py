@@ -97,6 +97,8 @@ class Disk:
 
     def cut(self):
         """Nothing may run on the folder. Afterwards recording begins anew with what is there then."""
+        if not os.path.exists(os.path.join(self.shadow, "root")):
+            return  # nothing has touched it yet
         with open(os.path.join(self.shadow, "root")) as f:
             identity = f.read().strip()
         after = self.root + ".after"
