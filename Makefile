@@ -115,6 +115,9 @@ $(BUILD)/tests/faults.so: tests/faults/shim.c
 
 FAULTS := $(if $(SANITIZE),,$(BUILD)/tests/faults.so)
 
+$(BUILD)/torture/%: $(BUILD)/tests/torture/%.o $(LIB)
+	$(LINK)
+
 $(BUILD)/bench/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	$(LINK)
 
@@ -143,6 +146,13 @@ STEPS ?= 10000
 .PHONY: simulate
 simulate: $(BUILD)/simulate
 	@$< --seeds $(SEEDS) --steps $(STEPS)
+
+# make torture [EVENTS=1000000] [KILLS=100] [REDIS_KILLS=20] [TORTURE="--only relp --seed 7 …"]: numbered events from
+# rsyslog and others while isod and Redis are killed again and again (tests/torture/torture.py).
+.PHONY: torture
+torture: build/.deps-test all $(FAULTS) $(BUILD)/torture/relay $(BUILD)/torture/count
+	@BUILD=$(BUILD) tests/torture/torture.py $(if $(EVENTS),--events $(EVENTS)) $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(REDIS_KILLS),--redis-kills $(REDIS_KILLS)) $(TORTURE)
 
 # make fuzz [FUZZ_SECONDS=60]: every parser's fuzzer for so long each, with ASan and UBSan; make fuzz-NAME: one, for as
 # long as it is let. FUZZ_RUNS=10000000: so many executions instead. FUZZ_SANITIZE=undefined: without ASan, several times
@@ -253,7 +263,8 @@ help:
 	@echo "make run        a development daemon in the foreground, state and certificates under run/"
 	@echo "make unit       unit tests; make unit-NAME, make scenario-NAME: one"
 	@echo "make fuzz       every fuzzer for FUZZ_SECONDS; make fuzz-NAME: one; FUZZ_RUNS=N: so many executions"
-	@echo "make simulate      the officer's core, unbroken and killed again and again; SEEDS=N|FIRST-LAST STEPS=N"
+	@echo "make simulate   the officer's core, unbroken and killed again and again; SEEDS=N|FIRST-LAST STEPS=N"
+	@echo "make torture    kills under load: nothing acknowledged is lost; EVENTS= KILLS= REDIS_KILLS="
 	@echo "make bench-correlate  speed and memory of correlation"
 	@echo "make bench-replay  how fast the state comes back from ledger and snapshot; RECORDS="
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
