@@ -44,7 +44,7 @@ void incident_release(struct incident_desk *d)
 	for (size_t i = 0; i < d->count; i++)
 		isod__v1__incident__free_unpacked(d->items[i], NULL);
 	free(d->items);
-	free(d->reach);
+	free(d->glances);
 	map_release(&d->by_entity, NULL);
 	map_release(&d->by_rule, free_opener);
 }
@@ -131,23 +131,41 @@ static void remember(struct incident_desk *d, const struct step *s, const Isod__
 
 /* ---- what a match adds to an incident ---- */
 
-static void add_entities(const struct incident_desk *d, Isod__V1__Incident *i,
-                         const Isod__V1__Match *m)
+/* Notes the entity. False if it was certainly not noted before. */
+static bool note_entity(struct incident_desk *d, uint64_t id, struct str key)
 {
-	char key[ENTITY_KEY_MAX];
+	uint64_t hash = map_hash(0, key), bit = UINT64_C(1) << (hash & 63);
+	uint64_t *word = &d->glances[id - 1].entities[(hash >> 6) % ENTITY_WORDS];
+	bool maybe = *word & bit;
 
-	for (size_t a = 0; a < m->n_entities; a++) {
+	*word |= bit;
+	return maybe;
+}
+
+static bool has_entity(const Isod__V1__Incident *i, const Isod__V1__Entity *e)
+{
+	for (size_t n = 0; n < i->n_entities; n++)
+		if (i->entities[n]->kind == e->kind && strcmp(i->entities[n]->name, e->name) == 0)
+			return true;
+	return false;
+}
+
+static void add_entities(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m)
+{
+	char text[ENTITY_KEY_MAX];
+
+	for (size_t a = 0; a < m->n_entities && i->n_entities < INCIDENT_ENTITIES_MAX; a++) {
 		const Isod__V1__Entity *e = m->entities[a];
+		struct str key = entity_key(e, text);
 		/* Whatever points at this incident went through here before. */
-		bool known = i->n_entities >= INCIDENT_ENTITIES_MAX ||
-		             (uintptr_t)map_get(&d->by_entity, entity_key(e, key)) == i->id;
-		for (size_t b = 0; b < i->n_entities && !known; b++)
-			known = i->entities[b]->kind == e->kind &&
-			        strcmp(i->entities[b]->name, e->name) == 0;
-		if (known)
+		if ((uintptr_t)map_get(&d->by_entity, key) == i->id ||
+		    (note_entity(d, i->id, key) && has_entity(i, e)))
 			continue;
 		Isod__V1__Entity **at = pb_add(&i->entities, &i->n_entities, sizeof(*at));
-		*at = pb_copy(&e->base);
+		*at = xmalloc(sizeof(**at));
+		isod__v1__entity__init(*at);
+		(*at)->kind = e->kind;
+		pb_set_text(&(*at)->name, e->name);
 	}
 }
 
@@ -179,9 +197,9 @@ static void add_tags(Isod__V1__Incident *i, const Isod__V1__Match *m)
 	}
 }
 
-static uint64_t *reach_of(struct incident_desk *d, const Isod__V1__Incident *i, uint32_t worker)
+static uint64_t *highest_of(struct incident_desk *d, const Isod__V1__Incident *i, uint32_t worker)
 {
-	return &d->reach[i->id - 1].highest[worker % EVIDENCE_SLOTS];
+	return &d->glances[i->id - 1].highest[worker % EVIDENCE_SLOTS];
 }
 
 static bool has_evidence(const Isod__V1__Incident *i, const Isod__V1__EvidenceRef *ref)
@@ -198,7 +216,7 @@ static void add_evidence_ref(struct incident_desk *d, Isod__V1__Incident *i,
 {
 	if (!ref || !ref->sequence)
 		return;
-	uint64_t *highest = reach_of(d, i, ref->worker);
+	uint64_t *highest = highest_of(d, i, ref->worker);
 	if (ref->sequence <= *highest && has_evidence(i, ref))
 		return;
 	if (i->n_evidence >= INCIDENT_EVIDENCE_MAX) {
@@ -310,8 +328,8 @@ static void set_title(Isod__V1__Incident *i, const Isod__V1__Match *m, bool stor
 static void append(struct incident_desk *d, Isod__V1__Incident *i)
 {
 	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
-	xgrow(&d->reach, &d->reach_cap, d->count + 1, sizeof(*d->reach));
-	d->reach[d->count] = (struct evidence_reach){0};
+	xgrow(&d->glances, &d->glance_cap, d->count + 1, sizeof(*d->glances));
+	d->glances[d->count] = (struct incident_glance){0};
 	d->items[d->count++] = i;
 }
 
@@ -537,6 +555,19 @@ void incident_save(const struct incident_desk *d, struct saver *to)
 	save_openers(d, to);
 }
 
+static void glance(struct incident_desk *d, const Isod__V1__Incident *i)
+{
+	char text[ENTITY_KEY_MAX];
+
+	for (size_t n = 0; n < i->n_evidence; n++) {
+		uint64_t *highest = highest_of(d, i, i->evidence[n]->worker);
+		if (i->evidence[n]->sequence > *highest)
+			*highest = i->evidence[n]->sequence;
+	}
+	for (size_t n = 0; n < i->n_entities; n++)
+		note_entity(d, i->id, entity_key(i->entities[n], text));
+}
+
 int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from)
 {
 	for (size_t n = 0; n < from->n_incidents; n++)
@@ -547,11 +578,7 @@ int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from)
 		pb_open(&i->base);
 		append(d, i);
 		d->open += incident_is_open(i);
-		for (size_t e = 0; e < i->n_evidence; e++) {
-			uint64_t *highest = reach_of(d, i, i->evidence[e]->worker);
-			if (i->evidence[e]->sequence > *highest)
-				*highest = i->evidence[e]->sequence;
-		}
+		glance(d, i);
 	}
 	from->n_incidents = 0;
 	return 0;

@@ -17,17 +17,19 @@
 #define INCIDENT_KEYS_MAX     200000 /* entities remembered for grouping; stale ones make room */
 #define INCIDENTS_PER_RULE    50     /* opened by one rule within the window: more is a storm */
 
-/* The highest sequence among an incident's evidence, by worker modulo the slots: what is higher is not yet among it. */
+/* What tells at a glance that something is not yet among what an incident has, worked out from the incident. */
 #define EVIDENCE_SLOTS 8
-struct evidence_reach {
-	uint64_t highest[EVIDENCE_SLOTS];
+#define ENTITY_WORDS   16
+struct incident_glance {
+	uint64_t highest[EVIDENCE_SLOTS]; /* sequence of its evidence, by worker modulo the slots */
+	uint64_t entities[ENTITY_WORDS];  /* a bit set for each of its entities, by hash */
 };
 
 struct incident_desk {
 	Isod__V1__Incident **items; /* by id: items[0] has id 1; never removed */
 	size_t count, cap;
-	struct evidence_reach *reach; /* beside each item: worked out from its evidence */
-	size_t reach_cap;
+	struct incident_glance *glances; /* beside each item */
+	size_t glance_cap;
 	size_t open;
 	uint64_t pruned_ns;   /* when by_entity was last looked through for what is stale */
 	struct map by_entity; /* entity_key → the latest incident with it, as (void *)(id) */

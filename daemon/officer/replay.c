@@ -1,26 +1,45 @@
-/* Ten million records are to be folded in seconds, so nothing is allocated for one: records are unpacked into an arena,
- * STATE_AHEAD of them, whose groups are then fetched into the cache together. */
+/* Ten million records are to be folded in seconds. So nothing is allocated for one: records are unpacked into an arena, a
+ * batch of them at a time, and the groups that the next STATE_AHEAD of a batch touch are fetched into the cache together.
+ * And the two halves of the work go on side by side: a thread of its own reads, proves and unpacks, which knows nothing
+ * of the state; the caller folds what it hands over, in order. */
 #include "officer/replay.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/mem.h"
 #include "log/segment.h"
 
-struct replay {
-	const char *dir;
-	struct state *state;
-	struct segment_reader *reader;
+#define BATCH_RECORDS 512
+#define BATCHES       4 /* the reader may be so far ahead */
+
+struct batch {
 	struct arena arena;
 	ProtobufCAllocator allocator;
 	struct {
 		uint64_t sequence, time_ns;
-	} at[STATE_AHEAD];
-	Isod__V1__Record *records[STATE_AHEAD];
+	} at[BATCH_RECORDS];
+	Isod__V1__Record *records[BATCH_RECORDS];
 	size_t count;
-	struct replay_facts facts;
+	uint8_t chain[SHA256_BYTES]; /* after the last of them */
+	bool last;                   /* nothing follows: the end, or what `error` says */
+	int error;
+	char why[512];
+};
+
+struct replay {
+	const char *dir;
+	struct segment_reader *reader;
+	uint64_t next, until;
+	struct batch batches[BATCHES];
+	/* Between the two threads: batches filled and folded so far. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t filled, folded;
 };
 
 static void *take(void *arena, size_t size)
@@ -34,55 +53,129 @@ static void leave(void *arena, void *p)
 	(void)p;
 }
 
-static void fold(struct replay *r)
-{
-	state_prefetch(r->state, r->records, r->count);
-	for (size_t i = 0; i < r->count; i++)
-		state_apply(r->state, r->at[i].sequence, r->at[i].time_ns, r->records[i], NULL);
-	r->facts.records += r->count;
-	r->count = 0;
-	arena_reset(&r->arena);
-}
+/* ---- the reader's half ---- */
 
-static int add(struct replay *r, const struct record *record, char *error, size_t error_size)
+static bool add(const struct replay *r, struct batch *b, const struct record *record)
 {
-	Isod__V1__Record *unpacked = isod__v1__record__unpack(&r->allocator, record->body.n,
+	Isod__V1__Record *unpacked = isod__v1__record__unpack(&b->allocator, record->body.n,
 	                                                      (const uint8_t *)record->body.p);
 
 	if (!unpacked) {
-		snprintf(error, error_size, "%s: sequence %" PRIu64 ": no ledger record", r->dir,
-		         record->sequence);
-		return -EBADMSG;
+		snprintf(b->why, sizeof(b->why), "%s: sequence %" PRIu64 ": no ledger record",
+		         r->dir, record->sequence);
+		b->error = -EBADMSG;
+		return false;
 	}
-	r->at[r->count].sequence = record->sequence;
-	r->at[r->count].time_ns = record->time_ns;
-	r->records[r->count++] = unpacked;
-	if (r->count == STATE_AHEAD)
-		fold(r);
-	return 0;
+	b->at[b->count].sequence = record->sequence;
+	b->at[b->count].time_ns = record->time_ns;
+	b->records[b->count++] = unpacked;
+	memcpy(b->chain, segment_reader_chain(r->reader), SHA256_BYTES);
+	return true;
 }
 
-static int replay_all(struct replay *r, uint64_t until, char *error, size_t error_size)
+static void fill(struct replay *r, struct batch *b)
 {
-	uint64_t last = r->state->sequence;
 	struct record record;
-	int e = 1;
 
-	while (last < until && (e = segment_read(r->reader, &record, error, error_size)) > 0) {
-		last = record.sequence;
-		memcpy(r->facts.chain, segment_reader_chain(r->reader), SHA256_BYTES);
-		e = add(r, &record, error, error_size);
-		if (e < 0)
+	b->count = 0;
+	arena_reset(&b->arena);
+	while (b->count < BATCH_RECORDS && !b->last) {
+		int e = r->next > r->until
+		                ? 0
+		                : segment_read(r->reader, &record, b->why, sizeof(b->why));
+		b->last = e <= 0;
+		b->error = e < 0 ? e : 0;
+		if (e <= 0)
 			break;
+		r->next = record.sequence + 1;
+		b->last = !add(r, b, &record);
 	}
-	fold(r);
-	return e < 0 ? e : 0;
+}
+
+static void *run_reader(void *arg)
+{
+	struct replay *r = arg;
+	bool last = false;
+
+	for (uint64_t n = 0; !last; n++) {
+		pthread_mutex_lock(&r->lock);
+		while (n - r->folded >= BATCHES)
+			pthread_cond_wait(&r->changed, &r->lock);
+		pthread_mutex_unlock(&r->lock);
+		struct batch *b = &r->batches[n % BATCHES];
+		fill(r, b);
+		last = b->last;
+		pthread_mutex_lock(&r->lock);
+		r->filled++;
+		pthread_cond_signal(&r->changed);
+		pthread_mutex_unlock(&r->lock);
+	}
+	return NULL;
+}
+
+/* ---- the folding half ---- */
+
+static void fold(struct state *s, const struct batch *b, struct replay_facts *facts)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		size_t ahead = b->count - i < STATE_AHEAD ? b->count - i : STATE_AHEAD;
+		if (i % STATE_AHEAD == 0)
+			state_prefetch(s, b->records + i, ahead);
+		state_apply(s, b->at[i].sequence, b->at[i].time_ns, b->records[i], NULL);
+	}
+	if (b->count)
+		memcpy(facts->chain, b->chain, SHA256_BYTES);
+	facts->records += b->count;
+}
+
+/* The batch that is folded next, once it is there. */
+static const struct batch *next_batch(struct replay *r, uint64_t n)
+{
+	pthread_mutex_lock(&r->lock);
+	while (r->filled <= n)
+		pthread_cond_wait(&r->changed, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	return &r->batches[n % BATCHES];
+}
+
+static void give_back(struct replay *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->folded++;
+	pthread_cond_signal(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static int replay_all(struct replay *r, struct state *s, struct replay_facts *facts, char *error,
+                      size_t error_size)
+{
+	pthread_t reader;
+	bool beside = pthread_create(&reader, NULL, run_reader, r) == 0, last = false;
+	int e = 0;
+
+	for (uint64_t n = 0; !last; n++) {
+		const struct batch *b = &r->batches[0];
+		if (beside)
+			b = next_batch(r, n);
+		else
+			fill(r, &r->batches[0]); /* no thread to be had: one after the other */
+		fold(s, b, facts);
+		last = b->last;
+		e = b->error;
+		if (e < 0)
+			snprintf(error, error_size, "%s", b->why);
+		if (beside && !last)
+			give_back(r);
+	}
+	if (beside)
+		pthread_join(reader, NULL);
+	return e;
 }
 
 /* The record that the state ends with is in the ledger, and everything before it is what it was. */
-static int prove(struct replay *r, const uint8_t *chain, char *error, size_t error_size)
+static int prove(struct replay *r, uint64_t sequence, const uint8_t *chain, char *error,
+                 size_t error_size)
 {
-	uint64_t sequence = r->state->sequence;
 	struct record record;
 
 	int e = segment_read(r->reader, &record, error, error_size);
@@ -106,21 +199,36 @@ static int prove(struct replay *r, const uint8_t *chain, char *error, size_t err
 int replay_ledger(const char *dir, struct state *s, const uint8_t *chain, uint64_t until,
                   struct replay_facts *ret, char *error, size_t error_size)
 {
-	struct replay r = {.dir = dir, .state = s};
+	struct replay *r = xcalloc(1, sizeof(*r));
+	struct replay_facts facts = {0};
 	uint64_t from = s->sequence + (chain ? 0 : 1);
 
-	int e = segment_reader_open(dir, SEGMENT_LEDGER, from, &r.reader, error, error_size);
-	if (e < 0)
+	r->dir = dir;
+	r->next = s->sequence + 1;
+	r->until = until;
+	int e = segment_reader_open(dir, SEGMENT_LEDGER, from, &r->reader, error, error_size);
+	if (e < 0) {
+		free(r);
 		return e;
-	if (chain)
-		memcpy(r.facts.chain, chain, SHA256_BYTES);
-	arena_init(&r.arena, 0);
-	r.allocator = (ProtobufCAllocator){take, leave, &r.arena};
-	e = chain ? prove(&r, chain, error, error_size) : 0;
+	}
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->changed, NULL);
+	for (size_t i = 0; i < BATCHES; i++) {
+		arena_init(&r->batches[i].arena, 0);
+		r->batches[i].allocator = (ProtobufCAllocator){take, leave, &r->batches[i].arena};
+	}
+	if (chain) {
+		memcpy(facts.chain, chain, SHA256_BYTES);
+		e = prove(r, s->sequence, chain, error, error_size);
+	}
 	if (e == 0)
-		e = replay_all(&r, until, error, error_size);
-	segment_reader_close(r.reader);
-	arena_release(&r.arena);
-	*ret = r.facts;
+		e = replay_all(r, s, &facts, error, error_size);
+	segment_reader_close(r->reader);
+	for (size_t i = 0; i < BATCHES; i++)
+		arena_release(&r->batches[i].arena);
+	pthread_cond_destroy(&r->changed);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+	*ret = facts;
 	return e;
 }

@@ -1,6 +1,5 @@
 #include "officer/state.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -55,13 +54,23 @@ struct cursor *state_cursor(struct state *s, uint32_t worker)
 	return &s->cursors[worker];
 }
 
+#define DIGITS_MAX    20  /* of a sequence */
 #define MATCH_KEY_MAX 600 /* a sequence and a rule's id, which the loader bounds */
 
 static struct str match_key(const Isod__V1__Match *m, char out[static MATCH_KEY_MAX])
 {
-	int n = snprintf(out, MATCH_KEY_MAX, "%llu/%s", (unsigned long long)m->evidence->sequence,
-	                 m->rule);
-	return str_make(out, n < MATCH_KEY_MAX ? (size_t)n : MATCH_KEY_MAX - 1);
+	struct str rule = str_head(str_of(m->rule), MATCH_KEY_MAX - DIGITS_MAX - 1);
+	char digits[DIGITS_MAX];
+	size_t at = sizeof(digits), n;
+
+	for (uint64_t v = m->evidence->sequence; v || at == sizeof(digits); v /= 10)
+		digits[--at] = (char)('0' + v % 10);
+	n = sizeof(digits) - at;
+	memcpy(out, digits + at, n);
+	out[n++] = '/';
+	if (rule.n)
+		memcpy(out + n, rule.p, rule.n);
+	return str_make(out, n + rule.n);
 }
 
 static void cursor_match(struct state *s, const Isod__V1__Match *m)

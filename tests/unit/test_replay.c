@@ -175,7 +175,7 @@ Test(replay, the_books_are_the_same_whatever_the_ledger_did_in_between)
 	cr_assert_arr_eq(a, b, SHA256_BYTES);
 	state_digest(&unbroken.state, a);
 	state_digest(&broken.state, b);
-	cr_assert_arr_neq(a, b, SHA256_BYTES);
+	cr_assert_neq(memcmp(a, b, SHA256_BYTES), 0);
 	state_release(&unbroken.state);
 	state_release(&broken.state);
 }
@@ -190,10 +190,10 @@ Test(replay, the_books_are_others_when_a_match_is_missing_or_counted_twice)
 	w.evidence = 2;
 	world_match(&w, match_new(&w, "r1", HIGH, "192.0.2.3", NULL, "web1"));
 	books(&w, b);
-	cr_assert_arr_neq(a, b, SHA256_BYTES, "the third match twice");
+	cr_assert_neq(memcmp(a, b, SHA256_BYTES), 0, "the third match twice");
 	w.evidence = 7;
 	world_match(&w, match_new(&w, "r1", HIGH, "192.0.2.3", NULL, "web1"));
 	books(&w, c);
-	cr_assert_arr_neq(b, c, SHA256_BYTES, "and another one");
+	cr_assert_neq(memcmp(b, c, SHA256_BYTES), 0, "and another one");
 	state_release(&w.state);
 }
