@@ -35,6 +35,11 @@ def restore(file, folder):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def snapshots(isod):
+    folder = isod.path("state", "snapshots")
+    return [n for n in os.listdir(folder) if n.endswith(".snap")] if os.path.isdir(folder) else []
+
+
 def under_load(isod, file):
     """Lines come all the time while the backup is taken."""
     stop = threading.Event()
@@ -104,7 +109,7 @@ def scenario():
         file, folder = isod.path("isod.tar.zst"), isod.path("restored")
         isod.send("--tcp", lines(6000))
         isod.wait_events(6000, "tcp/")
-        isod.wait(lambda: os.path.isdir(isod.path("state", "snapshots")), "a snapshot is taken")
+        isod.wait(lambda: snapshots(isod), "a snapshot is taken")
         sequence = under_load(isod, file)
         os.mkdir(folder)
         done = restore(file, folder)
