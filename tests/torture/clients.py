@@ -1,5 +1,5 @@
-"""Who sends the numbered events. Each has `done()`, `progress()` (how many events it is rid of), `check()` (it lives) and
-`close()`."""
+"""Who sends the numbered events. Each has `allow(n)` (it may send the first n), `progress()` (how many it is rid of),
+`done()` (all of them), `check()` (it lives) and `close()`."""
 import importlib
 import glob
 import mmap
@@ -33,7 +33,8 @@ class Relp:
     def __init__(self, isod, events, port):
         self.events, self.dir, self.book = events, isod.path("rsyslog"), isod.path("book")
         os.mkdir(self.dir)
-        events.write(self.dir + "/lines")
+        self.allowed = 0
+        self.allow(0)
         near, = free_ports(1)
         self.relay = subprocess.Popen([os.path.join(BUILD, "torture", "relay"), str(near), str(port), str(events.count),
                                        self.book])
@@ -56,6 +57,10 @@ action(type="omrelp" target="127.0.0.1" port="{near}" template="bare" windowSize
             time.sleep(0.01)
         with open(self.book, "rb") as f:
             self.map = mmap.mmap(f.fileno(), 64, access=mmap.ACCESS_READ)
+
+    def allow(self, end):
+        self.events.append(self.dir + "/lines", self.allowed, end)
+        self.allowed = max(self.allowed, end)
 
     def progress(self):
         return struct.unpack_from("<8Q", self.map)[3]
@@ -122,6 +127,10 @@ class Client(threading.Thread):
     def __init__(self, isod, events):
         super().__init__(daemon=True)
         self.isod, self.events, self.failure, self.closing = isod, events, None, False
+        self.allowed = 0
+
+    def allow(self, end):
+        self.allowed = max(self.allowed, end)
 
     def run(self):
         try:
@@ -174,11 +183,14 @@ class Producer(Client):
         # What isod says that it has is not left out here: it must recognise that.
         sent, under_way = self.upto, 0
         while not self.done() and not self.closing:
-            while under_way < WINDOW and sent < self.events.count:
-                last = min(sent + BATCH, self.events.count)
+            while under_way < WINDOW and sent < self.allowed:
+                last = min(sent + BATCH, self.allowed)
                 c.send(ingest_batch={"producer": "torture", "first": sent + 1,
                                      "frames": [self.events.line(n).encode() for n in range(sent, last)]})
                 sent, under_way = last, under_way + 1
+            if not under_way:
+                time.sleep(0.005)
+                continue
             answer = c.next()
             if answer.HasField("error") and answer.error.code == self.api.ERROR_UNAVAILABLE:
                 raise ConnectionError("stopping")
@@ -213,12 +225,14 @@ class Tls(Client):
             first = self.sent
             try:
                 while not self.done() and not self.closing:
-                    last = min(self.sent + self.lines, self.events.count)
+                    last = min(self.sent + self.lines, self.allowed)
                     data = "".join(self.events.line(n) + "\n" for n in range(self.sent, last)).encode()
                     self.sent = last  # a write that fails may have gone in part: these are not sent again
-                    s.sendall(data)
+                    if data:
+                        s.sendall(data)
                     time.sleep(self.lines / self.rate)
                 if self.done():
                     s.unwrap()
             finally:
-                self.connections.append((first, self.sent - 1))
+                if self.sent > first:
+                    self.connections.append((first, self.sent - 1))

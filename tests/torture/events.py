@@ -36,7 +36,6 @@ class Events:
             return f"<85>1 {self.stamp(n)} {host} sudo {n} - - {person} : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/bash"
         return f"<30>1 {self.stamp(n)} web{n % HOSTS} app {n} - - GET /item/{n * 2654435761 % 2**32:x} took {n % 97} ms"
 
-    def write(self, path):
-        with open(path, "w") as f:
-            for n in range(self.count):
-                f.write(self.line(n) + "\n")
+    def append(self, path, first, end):
+        with open(path, "a") as f:
+            f.writelines(self.line(n) + "\n" for n in range(first, end))

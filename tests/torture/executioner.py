@@ -8,7 +8,10 @@ import time
 
 from harness import BUILD, WAIT_SECONDS, Failure, Isod, check
 
-PATIENCE = 3  # seconds to look out for something that does not come up on every run
+# Seconds to look out for what does not come up in every life: segments are compressed 5 s after the start.
+COMPRESSING_SECONDS, SAVING_SECONDS = 8, 2
+# What is done how often.
+DEEDS = {"working": 12, "starting": 4, "detecting_again": 4, "stopping": 4, "saving": 4, "compressing": 1}
 
 
 class Victim(Isod):
@@ -80,9 +83,9 @@ class Executioner:
             check(time.monotonic() < until, f"no progress: {self.client.progress()} of {goal}")
             time.sleep(0.002)
 
-    def look_out(self, *patterns):
+    def look_out(self, seconds, *patterns):
         """For a file that is there for a moment only."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             if any(glob.glob(self.isod.path("state", p)) for p in patterns):
                 return True
@@ -142,10 +145,10 @@ class Executioner:
         self.isod.process = None
 
     def compressing(self):
-        self.kill("compressing" if self.look_out("evidence/*/*.tmp", "ledger/*.tmp") else "working")
+        self.kill("compressing" if self.look_out(COMPRESSING_SECONDS, "evidence/*/*.tmp", "ledger/*.tmp") else "working")
 
     def saving(self):
-        self.kill("saving" if self.look_out("snapshots/*.tmp") else "working")
+        self.kill("saving" if self.look_out(SAVING_SECONDS, "snapshots/*.tmp") else "working")
 
     def kill_redis(self):
         for pid in self.isod.redis_pids():
@@ -155,10 +158,11 @@ class Executioner:
     # ---- all of it ----
 
     def run(self):
-        count, deeds = self.client.events.count, ("working", "working", "working", "starting", "detecting_again", "stopping",
-                                                  "compressing", "saving")
+        count = self.client.events.count
         while self.killed < self.kills or self.redis_killed < self.redis_kills:
             at = self.killed / self.kills if self.kills else 1
+            # No more for each kill than its share: all of them shall meet events on their way.
+            self.client.allow(min(count, int((self.killed + 1) * count / self.kills) if self.kills else count))
             goal = int(min(at + self.dice.random() / (self.kills or 1), 0.98) * count)
             self.wait_progress(goal)
             if self.redis_killed < self.redis_kills and self.redis_killed <= at * self.redis_kills:
@@ -167,6 +171,7 @@ class Executioner:
                 time.sleep(self.dice.random() * 0.1)
             if self.killed >= self.kills:
                 continue
-            getattr(self, self.dice.choice(deeds))()
+            getattr(self, self.dice.choices(list(DEEDS), DEEDS.values())[0])()
             self.spawn()
             self.isod.ready()
+        self.client.allow(count)

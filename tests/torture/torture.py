@@ -39,7 +39,7 @@ from machine import Disk, Machine, available
 SETTINGS = """
 evidence: {segment_size: 1MiB, sync_interval: 50ms}
 ledger: {segment_size: 128KiB, tally_interval: 2s}
-snapshot: {records: 1000, interval: 10s}
+snapshot: {records: 1000, interval: 1s}
 """
 RULES = ["authentication", "firewall", "log_tampering", "persistence", "privilege"]  # not isod's own: they tell of kills
 WORKERS_MAX = 3
