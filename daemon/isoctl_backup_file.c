@@ -203,19 +203,6 @@ uint64_t backup_writer_members(const struct backup_writer *w)
 	return w->members;
 }
 
-static int write_all(int fd, struct str bytes)
-{
-	while (bytes.n) {
-		ssize_t n = write(fd, bytes.p, bytes.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes = str_skip(bytes, (size_t)n);
-	}
-	return 0;
-}
-
 static int compress(struct backup_writer *w, struct str bytes, ZSTD_EndDirective end)
 {
 	ZSTD_inBuffer in = {.src = bytes.p, .size = bytes.n};
@@ -226,7 +213,7 @@ static int compress(struct backup_writer *w, struct str bytes, ZSTD_EndDirective
 		left = ZSTD_compressStream2(w->zstd, &out, &in, end);
 		if (ZSTD_isError(left))
 			return -ENOMEM;
-		int r = write_all(w->fd, str_make(w->out, out.pos));
+		int r = path_write_all(w->fd, str_make(w->out, out.pos));
 		if (r < 0)
 			return r;
 	} while (in.pos < in.size || (end == ZSTD_e_end && left));
@@ -418,7 +405,7 @@ static const char *content(struct reader *r, uint64_t size)
 			return wrong;
 		struct str bytes = str_make(r->bytes, n);
 		sha256_add(r->hash, bytes);
-		int e = r->out >= 0 ? write_all(r->out, bytes) : buf_add(&r->told, bytes);
+		int e = r->out >= 0 ? path_write_all(r->out, bytes) : buf_add(&r->told, bytes);
 		if (e < 0)
 			return strerror(-e);
 		size -= n;

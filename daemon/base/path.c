@@ -62,14 +62,14 @@ int path_read(const char *path, struct buf *out)
 	return r;
 }
 
-static int write_all(int fd, struct str content)
+int path_write_all(int fd, struct str content)
 {
 	while (content.n) {
 		ssize_t n = write(fd, content.p, content.n);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return -errno;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
 		content = str_skip(content, (size_t)n);
 	}
 	return 0;
@@ -93,7 +93,7 @@ int path_write_atomic(const char *path, struct str content, mode_t mode)
 {
 	char *temporary = xasprintf("%s.new", path);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	int r = fd < 0 ? -errno : write_all(fd, content);
+	int r = fd < 0 ? -errno : path_write_all(fd, content);
 
 	if (r == 0 && fdatasync(fd) < 0)
 		r = -errno;

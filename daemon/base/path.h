@@ -12,6 +12,9 @@ int path_make_dirs(const char *path, mode_t mode);
 /* Appends the whole file to `out`, whose cap bounds the size. 0, -errno, or -EFBIG past the cap. */
 int path_read(const char *path, struct buf *out);
 
+/* write(2) until everything is written. 0 or -errno. Takes no lock: a forked child may call it. */
+int path_write_all(int fd, struct str content);
+
 /* Writes `content` to a file beside `path`, syncs it, renames it over `path` and syncs the folder. 0 or -errno. */
 int path_write_atomic(const char *path, struct str content, mode_t mode);
 

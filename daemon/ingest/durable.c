@@ -177,14 +177,6 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 		begin_sync(w);
 }
 
-static void arm_for(struct event *timer, uint64_t ns)
-{
-	const struct timeval tv = timeval_of(ns);
-
-	if (!evtimer_pending(timer, NULL))
-		event_add(timer, &tv);
-}
-
 static void pace(struct worker *w)
 {
 	uint64_t since = clock_mono() - w->sync_begun;
@@ -195,7 +187,7 @@ static void pace(struct worker *w)
 	if (since >= interval || w->unsynced_bytes >= ACK_BYTES)
 		begin_sync(w);
 	else
-		arm_for(&w->ack_timer, interval - since);
+		timer_arm(&w->ack_timer, interval - since);
 }
 
 void durable_take(struct worker *w)
@@ -215,7 +207,7 @@ void durable_turn(struct worker *w)
 	if (!TAILQ_EMPTY(&w->waiters) || pipeline_waits(w->pipeline))
 		pace(w);
 	if (w->evidence_dirty)
-		arm_for(&w->sync_timer, w->shared->config->evidence_sync_ns);
+		timer_arm(&w->sync_timer, w->shared->config->evidence_sync_ns);
 }
 
 void durable_finish(struct worker *w)

@@ -174,14 +174,6 @@ static void swap_content(struct worker *w)
 
 /* ---- timers ---- */
 
-static void arm(struct event *timer, uint64_t ns)
-{
-	const struct timeval tv = timeval_of(ns);
-
-	if (!evtimer_pending(timer, NULL))
-		event_add(timer, &tv);
-}
-
 static void account_dropped(struct worker *w);
 
 static void on_tally(evutil_socket_t fd, short what, void *arg)
@@ -203,7 +195,7 @@ static void after_turn(struct worker *w)
 		w->handled = false;
 		insist(w, pipeline_write);
 		if (pipeline_has_tally(w->pipeline))
-			arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+			timer_arm(&w->tally_timer, w->shared->config->tally_interval_ns);
 	}
 	durable_turn(w);
 }
@@ -272,7 +264,7 @@ void worker_report(struct worker *w, const char *event, const struct listener *l
 	else
 		count_add(&w->reports_dropped, 1);
 	/* What was dropped is put into the account with the next tally: a peer must not fill evidence with it either. */
-	arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+	timer_arm(&w->tally_timer, w->shared->config->tally_interval_ns);
 }
 
 /* ---- own events ---- */
@@ -379,7 +371,7 @@ void worker_pause_accepting(struct worker *w, const char *why)
 	for (size_t i = 0; i < w->port_count; i++)
 		if (is_stream(&w->ports[i]))
 			event_del(&w->ports[i].event);
-	arm(&w->accept_timer, ACCEPT_PAUSE_MS * NS_PER_MS);
+	timer_arm(&w->accept_timer, ACCEPT_PAUSE_MS * NS_PER_MS);
 }
 
 /* ---- the thread ---- */

@@ -63,6 +63,15 @@ static inline struct timeval timeval_of(uint64_t ns)
 	                        .tv_usec = (suseconds_t)(ns % NS_PER_SECOND / 1000)};
 }
 
+/* Sets the timer, unless it runs already. */
+static inline void timer_arm(struct event *timer, uint64_t ns)
+{
+	const struct timeval tv = timeval_of(ns);
+
+	if (!evtimer_pending(timer, NULL))
+		event_add(timer, &tv);
+}
+
 /* Another content for all workers: see ingest_swap(). */
 struct swap {
 	struct content *content;   /* set before `wanted` */

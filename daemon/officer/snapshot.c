@@ -144,23 +144,10 @@ void snapshot_tools_free(struct snapshot_tools *t)
 	free(t);
 }
 
-static int put_raw(int fd, struct str bytes)
-{
-	while (bytes.n) {
-		ssize_t n = write(fd, bytes.p, bytes.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes = str_skip(bytes, (size_t)n);
-	}
-	return 0;
-}
-
 static int put_hashed(struct snapshot_tools *t, struct str bytes)
 {
 	sha256_add(t->hash, bytes);
-	return put_raw(t->fd, bytes);
+	return path_write_all(t->fd, bytes);
 }
 
 static int compress(struct snapshot_tools *t, struct str bytes, ZSTD_EndDirective end)
@@ -215,7 +202,7 @@ static int write_file(struct snapshot_tools *t, const struct state *s,
 	if (r < 0)
 		return r;
 	sha256_end(t->hash, digest);
-	r = put_raw(t->fd, str_make((const char *)digest, sizeof(digest)));
+	r = path_write_all(t->fd, str_make((const char *)digest, sizeof(digest)));
 	return r == 0 && fsync(t->fd) < 0 ? -errno : r;
 }
 

@@ -13,6 +13,7 @@ import threading
 import time
 
 from harness import BUILD, TOP, check, need
+from protobuf_client import Connection
 
 BATCH, WINDOW = 500, 8  # of the producer
 
@@ -78,47 +79,6 @@ action(type="omrelp" target="127.0.0.1" port="{near}" template="bare" windowSize
         for process in (self.rsyslog, self.relay):
             process.kill()
             process.wait()
-
-
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-class Connection:
-    """One to isod's protobuf socket: length-delimited requests and answers."""
-
-    def __init__(self, isod, api):
-        self.api, self.buffer, self.id = api, b"", 0
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(120)
-        self.socket.connect(isod.path("isod.sock"))
-
-    def send(self, **what):
-        self.id += 1
-        body = self.api.Request(id=self.id, **what).SerializeToString()
-        self.socket.sendall(varint(len(body)) + body)
-
-    def next(self):
-        while True:
-            size = shift = at = 0
-            while at < len(self.buffer):
-                byte = self.buffer[at]
-                size |= (byte & 127) << shift
-                shift, at = shift + 7, at + 1
-                if byte < 128:
-                    if len(self.buffer) - at >= size:
-                        answer = self.api.Response.FromString(self.buffer[at:at + size])
-                        self.buffer = self.buffer[at + size:]
-                        return answer
-                    break
-            data = self.socket.recv(1 << 16)
-            if not data:
-                raise ConnectionError("closed")
-            self.buffer += data
 
 
 class Client(threading.Thread):
