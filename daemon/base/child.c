@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,9 +49,9 @@ static void close_from(int first)
 		close(fd);
 }
 
-static void complain(const char *program, const char *why)
+static void complain(const char *what, const char *program, const char *why)
 {
-	const char *parts[] = {"cannot run ", program, ": ", why, "\n"};
+	const char *parts[] = {"cannot ", what, " ", program, ": ", why, "\n"};
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
@@ -66,6 +67,22 @@ static bool place_descriptors(const struct plan *p)
 
 	return in >= 0 && out >= 0 && err >= 0 && dup2(in, STDIN_FILENO) >= 0 &&
 	       dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0;
+}
+
+/* The filter comes last: it may forbid what is done here. */
+static bool confine(const struct child_confinement *c)
+{
+	for (size_t i = 0; i < c->limit_count; i++) {
+		struct rlimit now, limit = {c->limits[i].value, c->limits[i].value};
+		if (getrlimit(c->limits[i].resource, &now) < 0)
+			return false;
+		if (limit.rlim_max > now.rlim_max)
+			limit.rlim_cur = limit.rlim_max = now.rlim_max;
+		if (setrlimit(c->limits[i].resource, &limit) < 0)
+			return false;
+	}
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       (c->filter.len == 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &c->filter) == 0);
 }
 
 static _Noreturn void run(const struct plan *p)
@@ -86,8 +103,12 @@ static _Noreturn void run(const struct plan *p)
 		_exit(127);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (o->confinement && !confine(o->confinement)) {
+		complain("confine", o->program, strerrordesc_np(errno));
+		_exit(127);
+	}
 	execve(o->program, p->args, p->environment);
-	complain(o->program, strerrordesc_np(errno));
+	complain("run", o->program, strerrordesc_np(errno));
 	_exit(127);
 }
 

@@ -4,9 +4,23 @@
 #ifndef ISOD_BASE_CHILD_H
 #define ISOD_BASE_CHILD_H
 
+#include <linux/filter.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/str.h"
+
+struct child_limit {
+	int resource;   /* RLIMIT_… of setrlimit(2) */
+	uint64_t value; /* soft and hard; never above what the parent may have itself */
+};
+
+/* What the child and all that it starts may do. */
+struct child_confinement {
+	const struct child_limit *limits;
+	size_t limit_count;
+	struct sock_fprog filter; /* of system calls, seccomp(2); len 0: none */
+};
 
 struct child_options {
 	const char *program; /* a path; $PATH is not searched */
@@ -15,6 +29,9 @@ struct child_options {
 		*environment;  /* NULL-ended NAME=VALUE, beside PATH and LANG unless it sets them */
 	const char *directory; /* to run in; NULL or one that is gone: "/" */
 	bool discard_output;   /* standard output goes to /dev/null and `out` is -1 */
+	/* NULL: as the parent. With it no program gains privileges by execve either (PR_SET_NO_NEW_PRIVS). A child that
+	 * cannot be confined is not run: it says so and ends with 127. */
+	const struct child_confinement *confinement;
 };
 
 struct child {

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "escalate/outlet.h"
+#include "escalate/sandbox.h"
 
 /* Results wait in a list for a turn of the loop of their own. The officer writes a record for each, the record is
  * folded, the fold may hand out the next attempt: were that to come from inside escalate_send or from the middle of
@@ -18,6 +19,7 @@
 struct escalate {
 	struct escalate_options o;
 	char *node;
+	struct sandbox *sandbox;
 	struct outlet **outlets;
 	size_t count;
 	struct alert_list done;
@@ -94,34 +96,52 @@ static int find_program(const struct config *c, const struct plugin_config *p, c
 	return 0;
 }
 
+/* Takes over the sandbox. */
+static struct escalate *escalate_new(const struct escalate_options *o, struct sandbox *sandbox,
+                                     char *const *programs)
+{
+	const struct config *c = o->config;
+	struct escalate *e = xcalloc(1, sizeof(*e));
+
+	e->o = *o;
+	e->o.config = NULL;
+	e->node = xstrdup(c->node ? c->node : "");
+	e->sandbox = sandbox;
+	e->deliver = event_new(o->base, -1, 0, on_deliver, e);
+	if (!e->deliver)
+		abort(); /* as any small allocation */
+	e->outlets = xcalloc(c->plugin_count, sizeof(struct outlet *));
+	for (size_t i = 0; i < c->plugin_count; i++) {
+		const struct outlet_options outlet = {.base = o->base,
+		                                      .config = &c->plugins[i],
+		                                      .program = programs[i],
+		                                      .confinement = sandbox_confinement(sandbox),
+		                                      .done = on_done,
+		                                      .trouble = on_trouble,
+		                                      .arg = e};
+		e->outlets[e->count++] = outlet_new(&outlet);
+	}
+	return e;
+}
+
 int escalate_open(const struct escalate_options *o, struct escalate **ret, char *error,
                   size_t error_size)
 {
 	const struct config *c = o->config;
 	char **programs = xcalloc(c->plugin_count, sizeof(*programs));
+	struct sandbox *sandbox;
 	int r = 0;
 
 	for (size_t i = 0; i < c->plugin_count && r == 0; i++)
 		r = find_program(c, &c->plugins[i], &programs[i], error, error_size);
 	if (r == 0) {
-		struct escalate *e = xcalloc(1, sizeof(*e));
-		e->o = *o;
-		e->o.config = NULL;
-		e->node = xstrdup(c->node ? c->node : "");
-		e->deliver = event_new(o->base, -1, 0, on_deliver, e);
-		if (!e->deliver)
-			abort(); /* as any small allocation */
-		e->outlets = xcalloc(c->plugin_count, sizeof(struct outlet *));
-		for (size_t i = 0; i < c->plugin_count; i++)
-			e->outlets[e->count++] =
-				outlet_new(&(struct outlet_options){.base = o->base,
-			                                            .config = &c->plugins[i],
-			                                            .program = programs[i],
-			                                            .done = on_done,
-			                                            .trouble = on_trouble,
-			                                            .arg = e});
-		*ret = e;
+		r = sandbox_new(&sandbox);
+		if (r < 0)
+			snprintf(error, error_size, "the filter of system calls for plugins: %s",
+			         strerror(-r));
 	}
+	if (r == 0)
+		*ret = escalate_new(o, sandbox, programs);
 	for (size_t i = 0; i < c->plugin_count; i++)
 		free(programs[i]);
 	free(programs);
@@ -141,6 +161,7 @@ void escalate_close(struct escalate *e)
 	while ((a = alert_list_take(&e->done)))
 		alert_free(a);
 	event_free(e->deliver);
+	sandbox_free(e->sandbox);
 	free(e->outlets);
 	free(e->node);
 	free(e);

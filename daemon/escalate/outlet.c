@@ -204,6 +204,7 @@ static void start(struct outlet *o)
 	                                         .name = o->name,
 	                                         .program = o->program,
 	                                         .directory = o->directory,
+	                                         .confinement = o->o.confinement,
 	                                         .message = on_message,
 	                                         .drained = on_drained,
 	                                         .gone = on_gone,

@@ -15,6 +15,8 @@ struct outlet_options {
 	struct event_base *base;
 	const struct plugin_config *config; /* only looked at by outlet_new */
 	const char *program;                /* a path */
+	const struct child_confinement
+		*confinement; /* of its process; lives as long as the outlet */
 	/* The attempt is over (outcome and detail are set); takes the alert over. */
 	void (*done)(void *arg, struct alert *a);
 	void (*trouble)(void *arg, const char *plugin, const char *what);

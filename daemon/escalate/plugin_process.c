@@ -260,7 +260,8 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 
 int plugin_process_start(const struct plugin_process_options *o, struct plugin_process **ret)
 {
-	struct child_options child = {.program = o->program, .directory = o->directory};
+	struct child_options child = {
+		.program = o->program, .directory = o->directory, .confinement = o->confinement};
 	struct plugin_process *p = xcalloc(1, sizeof(*p));
 
 	p->o = *o;

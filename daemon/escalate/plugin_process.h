@@ -3,6 +3,7 @@
 #ifndef ISOD_ESCALATE_PLUGIN_PROCESS_H
 #define ISOD_ESCALATE_PLUGIN_PROCESS_H
 
+#include "base/child.h"
 #include "base/str.h"
 #include "plugin.pb-c.h"
 
@@ -14,6 +15,8 @@ struct plugin_process_options {
 	const char *name;      /* for the log */
 	const char *program;   /* a path */
 	const char *directory; /* where it runs; NULL: "/" */
+	const struct child_confinement
+		*confinement; /* base/child.h; lives as long as the process */
 	/* A message of the plugin. May call plugin_process_send and _stop. */
 	void (*message)(void *arg, const Isod__V1__FromPlugin *message);
 	/* All that was handed over is in the pipe: there is room for more. */
