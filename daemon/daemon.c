@@ -599,6 +599,8 @@ static int open_officer(struct isod *d, char *error)
 		.snapshot_trouble = on_snapshot_trouble,
 		.ledger_dir = dir,
 		.segment_bytes = d->config->ledger_segment_bytes,
+		.commit_ns = d->config->ledger_commit_ns,
+		.commit_bytes = d->config->ledger_commit_bytes,
 		.base = d->base,
 		.inbox = &d->inbox,
 		.effects = {.arg = d,

@@ -1,6 +1,10 @@
 /* Durable first, then folded: a batch of records is appended, synced, and only then applied with its effects. So
  * nobody is woken by, and nobody is shown, what a power cut could take back, and a ledger that cannot be written
- * stops the officer from taking more (the rings fill, the workers stop reading) instead of letting it forget. */
+ * stops the officer from taking more (the rings fill, the workers stop reading) instead of letting it forget.
+ *
+ * A batch is what was in the inbox when the last fdatasync was done: the slower the disk, the more records share one. On a
+ * disk that wears or is shared, ledger.commit_interval lets more gather. What has gathered is in memory only, and so in no
+ * tally: after a crash it is detected again. */
 #include "officer/officer.h"
 
 #include <errno.h>
@@ -34,6 +38,9 @@ struct officer {
 	struct pending *batch; /* appended, not yet durable and folded */
 	size_t batch_count, batch_cap;
 	uint64_t last_ns;                  /* time of the last record appended */
+	uint64_t committed_mono;           /* when the last batch began to be made durable */
+	uint64_t durable;                  /* the last record that is … */
+	uint8_t head[SHA256_BYTES];        /* … and the chain value after it */
 	struct snapshot_keeper *snapshots; /* NULL: none are taken */
 	struct recovery recovery;
 	bool stalled;
@@ -41,7 +48,7 @@ struct officer {
 	bool folding;
 	bool set_back;      /* the system's clock is behind the ledger's, and that was told */
 	uint64_t malformed; /* records from the inbox that were none */
-	struct event *wake, *timer;
+	struct event *wake, *timer, *commit;
 };
 
 /* ---- batches ---- */
@@ -106,6 +113,13 @@ static void prefetch(const struct officer *o, const struct pending *batch, size_
 	state_prefetch(&o->state, records, count);
 }
 
+/* All that was appended is on the disk. */
+static void note_durable(struct officer *o)
+{
+	o->durable = segment_next(o->ledger) - 1;
+	memcpy(o->head, segment_chain(o->ledger), SHA256_BYTES);
+}
+
 static void batch_fold(struct officer *o, struct pending *batch, size_t count)
 {
 	o->folding = true;
@@ -126,10 +140,12 @@ static int batch_commit(struct officer *o)
 	if (o->batch_count == 0 || o->folding)
 		return 0;
 	while (o->batch_count) {
+		o->committed_mono = clock_mono();
 		int r = segment_sync(o->ledger);
 		set_stalled(o, r < 0, r);
 		if (r < 0)
 			return r;
+		note_durable(o);
 		struct pending *batch = o->batch;
 		size_t count = o->batch_count;
 		o->batch = NULL;
@@ -138,8 +154,24 @@ static int batch_commit(struct officer *o)
 		free(batch);
 	}
 	if (o->snapshots)
-		snapshot_keeper_consider(o->snapshots, &o->state, segment_chain(o->ledger));
+		snapshot_keeper_consider(o->snapshots, &o->state, o->head);
 	return 0;
+}
+
+/* The batch, now or when it may be. */
+static void commit_or_gather(struct officer *o)
+{
+	uint64_t since = clock_mono() - o->committed_mono;
+
+	if (since >= o->options.commit_ns ||
+	    segment_pending(o->ledger) >= o->options.commit_bytes) {
+		batch_commit(o);
+	} else if (o->batch_count && !evtimer_pending(o->commit, NULL)) {
+		uint64_t wait = o->options.commit_ns - since;
+		struct timeval tv = {.tv_sec = (time_t)(wait / NS_PER_SECOND),
+		                     .tv_usec = (suseconds_t)(wait % NS_PER_SECOND / 1000 + 1)};
+		evtimer_add(o->commit, &tv);
+	}
 }
 
 /* ---- the inbox ---- */
@@ -189,7 +221,7 @@ static size_t turn(struct officer *o)
 	if (o->stalled && batch_commit(o) < 0)
 		return 0;
 	size_t taken = inbox_drain(o->options.inbox, BATCH_RECORDS, take, o);
-	batch_commit(o);
+	commit_or_gather(o);
 	return taken;
 }
 
@@ -203,6 +235,19 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	 * inbox_drain has found nothing. */
 	if (turn(o) && !o->stalled)
 		event_active(o->wake, EV_READ, 0);
+	if (o->stalled)
+		event_del(o->wake);
+	arm_timer(o);
+}
+
+static void on_commit(evutil_socket_t fd, short what, void *arg)
+{
+	struct officer *o = arg;
+	(void)fd;
+	(void)what;
+
+	if (!o->stalled)
+		batch_commit(o);
 	if (o->stalled)
 		event_del(o->wake);
 	arm_timer(o);
@@ -286,13 +331,15 @@ int officer_open(const struct officer_options *options, struct officer **ret, ch
 		officer_close(o);
 		return r;
 	}
+	note_durable(o);
 	o->last_ns = o->state.time_ns;
 	if (o->options.clock)
 		clock_steady_from(o->options.clock, o->last_ns);
 	o->wake =
 		event_new(options->base, options->inbox->wake_fd, EV_READ | EV_PERSIST, on_wake, o);
 	o->timer = evtimer_new(options->base, on_timer, o);
-	if (!o->wake || !o->timer)
+	o->commit = evtimer_new(options->base, on_commit, o);
+	if (!o->wake || !o->timer || !o->commit)
 		abort();
 	*ret = o;
 	return 0;
@@ -307,7 +354,7 @@ void officer_close(struct officer *o)
 		log_error("%zu records were not written to the ledger in %s", o->batch_count,
 		          o->options.ledger_dir);
 	if (o->snapshots && o->batch_count == 0)
-		snapshot_keeper_now(o->snapshots, &o->state, segment_chain(o->ledger));
+		snapshot_keeper_now(o->snapshots, &o->state, o->head);
 	snapshot_keeper_free(o->snapshots);
 	for (size_t i = 0; i < o->batch_count; i++)
 		isod__v1__record__free_unpacked(o->batch[i].record, NULL);
@@ -316,6 +363,8 @@ void officer_close(struct officer *o)
 		event_free(o->wake);
 	if (o->timer)
 		event_free(o->timer);
+	if (o->commit)
+		event_free(o->commit);
 	segment_close(o->ledger);
 	state_release(&o->state);
 	free(o);
@@ -375,7 +424,7 @@ int officer_storage(const struct officer *o, bool *ret_broken)
 
 const uint8_t *officer_head(const struct officer *o)
 {
-	return segment_chain(o->ledger);
+	return o->head;
 }
 
 uint64_t officer_snapshot_floor(const struct officer *o)
@@ -399,12 +448,10 @@ void officer_counters(const struct officer *o,
 
 int officer_anchor(const struct officer *o, uint64_t *ret_sequence, const uint8_t **ret_head)
 {
-	if (o->batch_count)
-		return -EAGAIN;
-	if (segment_next(o->ledger) == 1)
+	if (o->durable == 0)
 		return -ENODATA;
-	*ret_sequence = segment_next(o->ledger) - 1;
-	*ret_head = segment_chain(o->ledger);
+	*ret_sequence = o->durable;
+	*ret_head = o->head;
 	return 0;
 }
 
@@ -430,4 +477,6 @@ void officer_drain(struct officer *o)
 {
 	while (turn(o))
 		;
+	if (!o->stalled)
+		batch_commit(o);
 }

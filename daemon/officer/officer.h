@@ -17,6 +17,10 @@ struct officer_options {
 	struct clock_steady *clock;
 	const char *ledger_dir;
 	uint64_t segment_bytes;
+	/* Group commit of what the inbox brings: a batch becomes durable at once, but no sooner than commit_ns (0: never
+	 * waits) after the begin of the one before, or with commit_bytes of records. Commands and ticks wait for nothing
+	 * and take along what has gathered. */
+	uint64_t commit_ns, commit_bytes;
 	struct event_base *base; /* the loop it runs in */
 	struct inbox *inbox;
 	struct effects effects;   /* what to do in the world; arg is the caller's */
@@ -55,7 +59,7 @@ uint64_t officer_snapshot_floor(const struct officer *o);
 void officer_counters(const struct officer *o,
                       void (*count)(void *arg, const char *name, uint64_t value), void *arg);
 
-/* The last record and the chain value after it: 0; -EAGAIN while the ledger is stalled, -ENODATA while it is empty. */
+/* The last durable record and the chain value after it: 0; -ENODATA while the ledger is empty. */
 int officer_anchor(const struct officer *o, uint64_t *ret_sequence, const uint8_t **ret_head);
 
 /* Appends an operator's command or a refusal, makes it durable and folds it before returning: what the caller then

@@ -39,7 +39,7 @@ def scenario():
         torn(isod, ledger)
         refuses(isod, ledger)
         evidence_goes_on(isod)
-    with Isod("anchors: {interval: 1s}\n") as isod:
+    with Isod("anchors: {interval: 1s}\nledger: {commit_interval: 100ms, commit_bytes: 64KiB}\n") as isod:
         anchored(isod)
 
 

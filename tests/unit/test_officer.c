@@ -20,6 +20,7 @@ struct rig {
 	uint64_t durable_at_effect; /* records in the ledger file when the last effect ran */
 	int stalls;
 	bool stalled;
+	uint64_t commit_ns; /* group commit: by default a batch waits for nothing */
 };
 
 static void on_incident(void *arg, const Isod__V1__Incident *i)
@@ -50,6 +51,8 @@ static void rig_open(struct rig *rig)
 	cr_assert_eq(inbox_init(&rig->inbox, 1, 1 << 20), 0);
 	const struct officer_options o = {.ledger_dir = rig->dir,
 	                                  .segment_bytes = 1 << 20,
+	                                  .commit_ns = rig->commit_ns,
+	                                  .commit_bytes = 64 << 10,
 	                                  .base = rig->base,
 	                                  .inbox = &rig->inbox,
 	                                  .effects = {.arg = rig, .incident = on_incident},
@@ -159,6 +162,104 @@ Test(officer, matches_detected_again_after_a_crash_count_once)
 	turn_until_idle(&rig);
 	cr_assert_eq(officer_state(rig.officer)->matches, 12);
 	cr_assert_eq(incident_get(&officer_state(rig.officer)->incident, 1)->matches, 12);
+	rig_remove(&rig);
+}
+
+static uint64_t ledger_end(const struct rig *rig)
+{
+	struct segment_report report;
+
+	cr_assert_eq(segment_verify(rig->dir, SEGMENT_LEDGER, &report), 0, "%s", report.error);
+	return report.last;
+}
+
+/* A batch that waits: nothing of it is in the file, in the state or in an anchor, and it has no effects. */
+static void check_waiting(struct rig *rig, uint64_t sequence)
+{
+	uint64_t anchored;
+	const uint8_t *head;
+
+	turn_until_idle(rig);
+	cr_assert_eq(officer_state(rig->officer)->sequence, sequence);
+	cr_assert_eq(officer_anchor(rig->officer, &anchored, &head), 0);
+	cr_assert_eq(anchored, sequence);
+	cr_assert_eq(ledger_end(rig), sequence);
+}
+
+Test(officer, records_gather_until_a_command_takes_them_along)
+{
+	struct rig rig = {.commit_ns = NS_PER_HOUR};
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+	Isod__V1__Tick tick = ISOD__V1__TICK__INIT;
+
+	folder_new(rig.dir, "officer");
+	rig_open(&rig);
+	uint64_t before = officer_state(rig.officer)->sequence;
+	put_match(&rig, 1, "a", "192.0.2.1");
+	put_match(&rig, 2, "a", "192.0.2.2");
+	check_waiting(&rig, before);
+	cr_assert_eq(rig.incidents, 0);
+	record.body_case = ISOD__V1__RECORD__BODY_TICK;
+	record.tick = &tick;
+	cr_assert_eq(officer_record(rig.officer, &record), 0);
+	cr_assert_eq(rig.incidents, 2);
+	cr_assert_eq(rig.durable_at_effect, before + 3, "one fdatasync for all, before any effect");
+	cr_assert_eq(officer_state(rig.officer)->sequence, before + 3);
+	put_match(&rig, 3, "a", "192.0.2.3");
+	check_waiting(&rig, before + 3);
+	officer_drain(rig.officer);
+	cr_assert_eq(officer_state(rig.officer)->matches, 3, "at the end nothing waits");
+	cr_assert_eq(ledger_end(&rig), before + 4);
+	rig_remove(&rig);
+}
+
+Test(officer, what_gathers_has_a_size)
+{
+	struct rig rig = {.commit_ns = NS_PER_HOUR};
+	unsigned sent = 0;
+
+	folder_new(rig.dir, "officer");
+	rig_open(&rig);
+	while (officer_state(rig.officer)->matches == 0 && sent < 10000) {
+		put_match(&rig, ++sent, "a", "192.0.2.1");
+		turn_until_idle(&rig);
+	}
+	cr_assert_eq(officer_state(rig.officer)->matches, sent);
+	cr_assert(sent > 64 && sent < 2000, "%u records in 64 KiB", sent);
+	rig_remove(&rig);
+}
+
+Test(officer, what_gathers_waits_no_longer_than_the_interval)
+{
+	struct rig rig = {.commit_ns = 50 * NS_PER_MS};
+
+	folder_new(rig.dir, "officer");
+	rig_open(&rig);
+	for (unsigned round = 1; round <= 5; round++) {
+		put_match(&rig, round, "a", "192.0.2.1");
+		while (officer_state(rig.officer)->matches < round)
+			event_base_loop(rig.base, EVLOOP_ONCE);
+	}
+	rig_remove(&rig);
+}
+
+Test(officer, what_gathered_is_written_at_the_end_and_counts_once)
+{
+	struct rig rig = {.commit_ns = NS_PER_HOUR};
+
+	folder_new(rig.dir, "officer");
+	rig_open(&rig);
+	uint64_t before = officer_state(rig.officer)->sequence;
+	put_match(&rig, 1, "a", "192.0.2.1");
+	check_waiting(&rig, before);
+	/* At a clean end it is in the ledger, folded at the next start, and known when it comes again. */
+	rig_close(&rig);
+	rig.commit_ns = 0;
+	rig_open(&rig);
+	cr_assert_eq(officer_state(rig.officer)->matches, 1);
+	put_match(&rig, 1, "a", "192.0.2.1");
+	turn_until_idle(&rig);
+	cr_assert_eq(officer_state(rig.officer)->matches, 1);
 	rig_remove(&rig);
 }
 
