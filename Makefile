@@ -115,6 +115,14 @@ $(BUILD)/tests/faults.so: tests/faults/shim.c
 
 FAULTS := $(if $(SANITIZE),,$(BUILD)/tests/faults.so)
 
+# Clients that share nothing with isod, for scenarios: each a file, linked with the library of its name.
+$(BUILD)/clients/%: tests/clients/%.c | build/.deps-test
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -std=c17 -D_GNU_SOURCE $(OPT) $(CWARN) $(CFLAGS) -o $@ $< $$(pkg-config --cflags --libs $(*:lib%=%))
+
+CLIENTS := $(patsubst tests/clients/%.c,$(BUILD)/clients/%,$(sort $(wildcard tests/clients/*.c)))
+
 $(BUILD)/torture/%: $(BUILD)/tests/torture/%.o $(LIB)
 	$(LINK)
 
@@ -127,7 +135,7 @@ $(BUILD)/simulate: $(BUILD)/tests/simulate/simulate.o $(BUILD)/tests/simulate/ou
 # ---- tests ----
 
 .PHONY: test unit
-test: build/.deps-test all $(FAULTS) $(BUILD)/simulate $(UNIT:%=$(BUILD)/tests/test_%)
+test: build/.deps-test all $(FAULTS) $(CLIENTS) $(BUILD)/simulate $(UNIT:%=$(BUILD)/tests/test_%)
 	@BUILD=$(BUILD) tests/run $(UNIT:%=$(BUILD)/tests/test_%) $(sort $(wildcard tests/integration/*_test.py))
 
 unit: $(UNIT:%=$(BUILD)/tests/test_%)
@@ -137,7 +145,7 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%)
 unit-%: $(BUILD)/tests/test_%
 	@BUILD=$(BUILD) $<
 
-scenario-%: build/.deps-test all $(FAULTS) $(BUILD)/simulate
+scenario-%: build/.deps-test all $(FAULTS) $(CLIENTS) $(BUILD)/simulate
 	@BUILD=$(BUILD) tests/run tests/integration/$*_test.py
 
 # make simulate [SEEDS=N|FIRST-LAST] [STEPS=N]: the officer's core against itself, unbroken and killed again and again.
@@ -150,7 +158,7 @@ simulate: $(BUILD)/simulate
 # make torture [EVENTS=1000000] [KILLS=100] [REDIS_KILLS=20] [TORTURE="--only relp --seed 7 …"]: numbered events from
 # rsyslog and others while isod and Redis are killed again and again (tests/torture/torture.py).
 .PHONY: torture
-torture: build/.deps-test all $(FAULTS) $(BUILD)/torture/relay $(BUILD)/torture/count
+torture: build/.deps-test all $(FAULTS) $(CLIENTS) $(BUILD)/torture/relay $(BUILD)/torture/count
 	@BUILD=$(BUILD) tests/torture/torture.py $(if $(EVENTS),--events $(EVENTS)) $(if $(KILLS),--kills $(KILLS)) \
 		$(if $(REDIS_KILLS),--redis-kills $(REDIS_KILLS)) $(TORTURE)
 

@@ -5,6 +5,9 @@
  *   close    an answer, then the end
  *   others   500
  *
+ * An answer has the TXNR of its command, whatever that is: the count is the peer's own and not gone over. 0 wants none.
+ * What the peer offers is not looked at: syslog is all that we have, and what a later version adds is not in our way.
+ *
  * What the peer has not been answered it sends again, on a connection that has nothing to do with this one: such a
  * frame is taken twice. How many there can be at a time is for the peer's window to say. */
 #ifndef ISOD_INGEST_RELP_SESSION_H

@@ -1,4 +1,4 @@
-"""Real rsyslogs forward over RELP, plain and TLS: every line becomes one event and stands in evidence once. isod is killed
+"""Real rsyslogs, and librelp without rsyslog (tests/clients/librelp.c), forward over RELP, plain and TLS: every line becomes one event and stands in evidence once. isod is killed
 while they send: every line is in evidence all the same, and what is there twice are lines that rsyslog sent again because
 their acknowledgement was lost, no more than its window for each kill, and the account shows them. A sender that breaks off
 without a word loses nothing that was acknowledged."""
@@ -10,11 +10,12 @@ import socket
 import struct
 import subprocess
 
-from harness import Isod, check, main, need, skip
+from harness import BUILD, Isod, check, main, need, skip
 
 LINES = 6000
 KILLS = 4
 WINDOW = 128  # omrelp's usual one
+LIBRELP_LINES, LIBRELP_WINDOW = 20000, 64
 
 LISTENERS = """
   - {name: relp, kind: relp, address: "127.0.0.1:%d"}
@@ -68,6 +69,31 @@ action(type="omrelp" target="127.0.0.1" port="{port}" template="bare" windowSize
         check(self.process.poll() is None, "rsyslogd ended: " + self.log())
 
 
+class Librelp:
+    """Sends numbered lines and closes its session, which waits for the last answers."""
+
+    def __init__(self, port, text, count, tls=()):
+        self.process = subprocess.Popen([os.path.join(BUILD, "clients", "librelp"), "127.0.0.1", str(port), text, str(count),
+                                         str(LIBRELP_WINDOW), *tls], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def finish(self):
+        """What it said."""
+        said = self.process.communicate(timeout=300)[0]
+        check(self.process.returncode == 0, f"librelp: exit {self.process.returncode}: {said}")
+        return said
+
+
 def evidence(isod, listener):
     """How often each line is in evidence, by a reader that shares no code with isod: daemon/log/segment.h, evidence.h."""
     found = collections.Counter()
@@ -89,6 +115,11 @@ def evidence(isod, listener):
 
 def lines(name):
     return [f"{name} line {n} of {LINES}" for n in range(LINES)]
+
+
+def of(isod, listener, word):
+    """The lines that begin with `word`, and how often each is in evidence."""
+    return collections.Counter({l: n for l, n in evidence(isod, listener).items() if l.startswith(word + " ")})
 
 
 def counted(isod, listener):
@@ -119,13 +150,44 @@ def killed(isod, ports):
             rsyslog.wait(lambda: counted(isod, "relp") >= goal, "some more arrive")
             isod.kill()
             isod.start()
-        rsyslog.wait(lambda: len([l for l in evidence(isod, "relp") if l.startswith("kill ")]) == LINES, "all arrive")
-    found = {l: n for l, n in evidence(isod, "relp").items() if l.startswith("kill ")}
+        rsyslog.wait(lambda: len(of(isod, "relp", "kill")) == LINES, "all arrive")
+    found = of(isod, "relp", "kill")
     repeats = sum(found.values()) - LINES
     check(set(found) == set(sent), "every line is in evidence")
     check(repeats <= KILLS * WINDOW, f"{repeats} lines were sent again, the window is {WINDOW}, isod was killed {KILLS} times")
     isod.wait_events(sum(evidence(isod, "relp").values()), "relp/")  # the account has the repeats
     print(f"{repeats} repeats after {KILLS} kills")
+
+
+def librelp(isod, ports):
+    """Everything that it sent and was told of is there once; the session is closed in order, without an open end."""
+    tls = [isod.path("tls", name) for name in ("ca.pem", "client.pem", "client.key")] + ["localhost"]
+    for listener, port, options in (("relp", ports[0], ()), ("relptls", ports[1], tls)):
+        with Librelp(port, "lib", LIBRELP_LINES, options) as client:
+            said = client.finish()
+        check(said == "0\n", f"librelp complains of nothing: {said}")
+        check(of(isod, listener, "lib") == collections.Counter(f"lib {n}" for n in range(LIBRELP_LINES)),
+              f"{listener}: all that librelp was told of is in evidence")
+        refused = sum(s["refused"] for name, s in isod.sources().items() if name.startswith(listener + "/"))
+        check(refused == 0, f"{refused} refused")
+
+
+def librelp_killed(isod, ports):
+    """It sends again what was not answered: all is in evidence, repeats are bounded by its window."""
+    dice = random.Random(4713)
+    with Librelp(ports[0], "again", LIBRELP_LINES) as client:
+        for kill in range(KILLS):
+            goal = kill * LIBRELP_LINES // (KILLS + 1) + dice.randrange(1, LIBRELP_LINES // (KILLS + 2))
+            isod.wait(lambda: sum(of(isod, "relp", "again").values()) >= goal or client.ended(), "some more arrive")
+            check(not client.ended(), "isod is killed while it sends")
+            isod.kill()
+            isod.start()
+        said = client.finish()
+    found = of(isod, "relp", "again")
+    check(len(found) == LIBRELP_LINES, f"all lines are in evidence: {len(found)}")
+    repeats = sum(found.values()) - LIBRELP_LINES
+    check(repeats <= KILLS * LIBRELP_WINDOW, f"{repeats} lines were sent again, the window is {LIBRELP_WINDOW}, isod was killed {KILLS} times")
+    print(f"librelp: {repeats} repeats after {KILLS} kills; it said: {said.splitlines()[-1]}")
 
 
 def abrupt(isod, ports):
@@ -160,6 +222,8 @@ def scenario():
         isod.write("isod.yaml", text)
         isod.start()
         plain_and_tls(isod, ports)
+        librelp(isod, ports)
+        librelp_killed(isod, ports)
         abrupt(isod, ports)
         killed(isod, ports)
 

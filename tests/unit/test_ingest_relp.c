@@ -280,3 +280,89 @@ Test(ingest_relp, at_the_end_what_arrived_is_answered)
 	cr_expect(bed_is_closed(fd));
 	close(fd);
 }
+
+Test(ingest_relp, close_comes_after_the_answers_to_what_was_before_it)
+{
+	struct bed b;
+
+	relp_bed(&b);
+	b.config.evidence_ack_ns = 50 * NS_PER_MS;
+	bed_start(&b);
+	int fd = hello(&b);
+	bed_send(fd, STR("2 syslog 3 one\n3 syslog 3 two\n4 close 0\n5 syslog 4 late\n"));
+	expect(fd, "2 rsp 6 200 OK\n3 rsp 6 200 OK\n4 rsp 6 200 OK\n");
+	cr_expect(bed_is_closed(fd));
+	close(fd);
+	cr_expect_eq(bed_find(&b, "relp/127.0.0.1", STR("two"), 0), 1);
+	BED_WAIT(&b, bed_count(&b, "relp/127.0.0.1").received == 2);
+	cr_expect_eq(bed_count(&b, "relp/127.0.0.1").refused, 0);
+	bed_finish(&b);
+}
+
+/* Nothing of a later version, or of another program, keeps a session from being opened. */
+Test(ingest_relp, offers_that_are_not_known_are_not_minded)
+{
+	const struct str offers[] = {
+		STR("1 open 0\n"),
+		STR("1 open 14 relp_version=9\n"),
+		STR("1 open 74 relp_version=1,2\nnonsense\n=\nx=y=z\n"
+	            "commands=starttls,batch,syslog,eventlog\n\n"),
+		STR("1 open 6 \0\xff\n\n=\n\n"),
+	};
+	struct bed b;
+
+	relp_bed(&b);
+	bed_start(&b);
+	for (size_t i = 0; i < ARRAY_LEN(offers); i++) {
+		int fd = bed_connect(&b, "relp", SOCK_STREAM, "127.0.0.1");
+		bed_send(fd, offers[i]);
+		expect(fd,
+		       "1 rsp 56 200 OK\nrelp_version=0\nrelp_software=isod\ncommands=syslog\n");
+		bed_send(fd, STR("2 syslog 2 ok\n"));
+		expect(fd, "2 rsp 6 200 OK\n");
+		close(fd);
+	}
+	bed_finish(&b);
+}
+
+/* A number is the sender's own: it is told again with the answer, whatever it is. 0 says that none is wanted. */
+Test(ingest_relp, answers_have_the_number_of_the_command_whatever_that_is)
+{
+	struct bed b;
+
+	relp_bed(&b);
+	bed_start(&b);
+	int fd = hello(&b);
+	bed_send(fd, STR("999999999 syslog 1 a\n1 syslog 1 b\n1 syslog 1 b\n7 syslog 1 c\n"
+	                 "007 syslog 1 c\n0 syslog 1 d\n2 syslog 1 e\n"));
+	expect(fd, "999999999 rsp 6 200 OK\n1 rsp 6 200 OK\n1 rsp 6 200 OK\n7 rsp 6 200 OK\n"
+	           "7 rsp 6 200 OK\n2 rsp 6 200 OK\n");
+	cr_expect_eq(bed_find(&b, "relp/127.0.0.1", STR("d"), 0), 1);
+	BED_WAIT(&b, bed_count(&b, "relp/127.0.0.1").received == 7);
+	bed_send(fd, STR("1000000000 syslog 1 x\n"));
+	expect(fd, "0 serverclose 0\n");
+	cr_expect(bed_is_closed(fd));
+	close(fd);
+	bed_finish(&b);
+}
+
+/* A session that was refused something goes on. */
+Test(ingest_relp, what_only_a_server_says_is_unknown_and_does_no_harm)
+{
+	struct bed b;
+
+	relp_bed(&b);
+	bed_start(&b);
+	int fd = bed_connect(&b, "relp", SOCK_STREAM, "127.0.0.1");
+	bed_send(fd, STR("5 syslog 1 x\n6 rsp 6 200 OK\n0 serverclose 0\n7 serverclose 0\n"
+	                 "8 Syslog 1 x\n9 syslogx 1 x\n10 open 0\n11 syslog 1 x\n"));
+	expect(fd, "5 rsp 27 500 the session is not open\n6 rsp 19 500 unknown command\n"
+	           "7 rsp 19 500 unknown command\n8 rsp 19 500 unknown command\n"
+	           "9 rsp 19 500 unknown command\n"
+	           "10 rsp 56 200 OK\nrelp_version=0\nrelp_software=isod\ncommands=syslog\n"
+	           "11 rsp 6 200 OK\n");
+	close(fd);
+	BED_WAIT(&b, bed_count(&b, "relp/127.0.0.1").received == 1);
+	BED_WAIT(&b, bed_count(&b, "relp/127.0.0.1").refused == 1);
+	bed_finish(&b);
+}
