@@ -9,7 +9,6 @@
 #define INDEX_MIN  16
 #define SLOT_EMPTY 0u
 #define SLOT_GONE  UINT32_MAX
-/* A slot holds the entry's position + 1. */
 
 uint64_t map_seed(void)
 {
@@ -71,12 +70,17 @@ void map_hash_pair(uint64_t hash[2], struct str key)
 	hash[1] = mix(mix(b ^ word, HASH_STEP ^ key.n), HASH_BEGIN);
 }
 
-void map_init(struct map *m)
+void map_init_seed(struct map *m, uint64_t seed)
 {
-	*m = (struct map){.seed = map_seed()};
+	*m = (struct map){.seed = seed};
 }
 
-void map_release(struct map *m, void (*free_value)(void *))
+void map_init(struct map *m)
+{
+	map_init_seed(m, map_seed());
+}
+
+static void free_entries(struct map *m, void (*free_value)(void *))
 {
 	for (size_t i = 0; i < m->used; i++) {
 		if (!m->entries[i].key.p)
@@ -85,9 +89,27 @@ void map_release(struct map *m, void (*free_value)(void *))
 		if (free_value)
 			free_value(m->entries[i].value);
 	}
+}
+
+void map_release(struct map *m, void (*free_value)(void *))
+{
+	free_entries(m, free_value);
 	free(m->entries);
 	free(m->index);
-	*m = (struct map){.seed = m->seed};
+	map_init_seed(m, m->seed);
+}
+
+void map_clear(struct map *m, void (*free_value)(void *))
+{
+	free_entries(m, free_value);
+	m->used = m->count = 0;
+	if (m->index_size)
+		memset(m->index, 0, m->index_size * sizeof(*m->index));
+}
+
+static inline uint32_t tag_of(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32);
 }
 
 /* The slot that holds `key`, or -1. */
@@ -96,24 +118,45 @@ static ptrdiff_t map_slot(const struct map *m, struct str key, uint64_t hash)
 	if (!m->index_size)
 		return -1;
 	for (size_t i = hash & (m->index_size - 1);; i = (i + 1) & (m->index_size - 1)) {
-		uint32_t slot = m->index[i];
-		if (slot == SLOT_EMPTY)
+		struct map_slot slot = m->index[i];
+		if (slot.at == SLOT_EMPTY)
 			return -1;
-		if (slot == SLOT_GONE)
+		if (slot.tag != tag_of(hash) || slot.at == SLOT_GONE)
 			continue;
-		const struct map_entry *e = &m->entries[slot - 1];
+		const struct map_entry *e = &m->entries[slot.at - 1];
 		if (e->hash == hash && str_eq(e->key, key))
 			return (ptrdiff_t)i;
 	}
+}
+
+void map_fetch_slot(const struct map *m, uint64_t hash)
+{
+	if (m->index_size)
+		__builtin_prefetch(&m->index[hash & (m->index_size - 1)]);
+}
+
+const struct map_entry *map_fetch_entry(const struct map *m, uint64_t hash)
+{
+	if (!m->index_size)
+		return NULL;
+	for (size_t i = hash & (m->index_size - 1); m->index[i].at != SLOT_EMPTY;
+	     i = (i + 1) & (m->index_size - 1)) {
+		struct map_slot slot = m->index[i];
+		if (slot.tag != tag_of(hash) || slot.at == SLOT_GONE)
+			continue;
+		__builtin_prefetch(&m->entries[slot.at - 1]);
+		return &m->entries[slot.at - 1];
+	}
+	return NULL;
 }
 
 static void map_link(struct map *m, uint64_t hash, size_t position)
 {
 	size_t i = hash & (m->index_size - 1);
 
-	while (m->index[i] != SLOT_EMPTY && m->index[i] != SLOT_GONE)
+	while (m->index[i].at != SLOT_EMPTY && m->index[i].at != SLOT_GONE)
 		i = (i + 1) & (m->index_size - 1);
-	m->index[i] = (uint32_t)(position + 1);
+	m->index[i] = (struct map_slot){tag_of(hash), (uint32_t)(position + 1)};
 }
 
 /* Squeezes removed entries out (order kept) and builds an index that is at most half full. */
@@ -134,19 +177,23 @@ static void map_rebuild(struct map *m)
 		map_link(m, m->entries[i].hash, i);
 }
 
-void *map_get(const struct map *m, struct str key)
+void *map_get_at(const struct map *m, struct str key, uint64_t hash)
 {
-	ptrdiff_t i = map_slot(m, key, map_hash(m->seed, key));
-	return i < 0 ? NULL : m->entries[m->index[i] - 1].value;
+	ptrdiff_t i = map_slot(m, key, hash);
+	return i < 0 ? NULL : m->entries[m->index[i].at - 1].value;
 }
 
-void *map_put(struct map *m, struct str key, void *value)
+void *map_get(const struct map *m, struct str key)
 {
-	uint64_t hash = map_hash(m->seed, key);
+	return map_get_at(m, key, map_hash(m->seed, key));
+}
+
+void *map_put_at(struct map *m, struct str key, uint64_t hash, void *value)
+{
 	ptrdiff_t i = map_slot(m, key, hash);
 
 	if (i >= 0) {
-		struct map_entry *e = &m->entries[m->index[i] - 1];
+		struct map_entry *e = &m->entries[m->index[i].at - 1];
 		void *old = e->value;
 		e->value = value;
 		return old;
@@ -162,17 +209,22 @@ void *map_put(struct map *m, struct str key, void *value)
 	return NULL;
 }
 
+void *map_put(struct map *m, struct str key, void *value)
+{
+	return map_put_at(m, key, map_hash(m->seed, key), value);
+}
+
 void *map_remove(struct map *m, struct str key)
 {
 	ptrdiff_t i = map_slot(m, key, map_hash(m->seed, key));
 
 	if (i < 0)
 		return NULL;
-	struct map_entry *e = &m->entries[m->index[i] - 1];
+	struct map_entry *e = &m->entries[m->index[i].at - 1];
 	void *old = e->value;
 	free((char *)(uintptr_t)e->key.p);
 	*e = (struct map_entry){0};
-	m->index[i] = SLOT_GONE;
+	m->index[i].at = SLOT_GONE;
 	m->count--;
 	return old;
 }

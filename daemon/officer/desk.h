@@ -26,6 +26,12 @@ struct step {
 #define ENTITY_KEY_MAX 320
 struct str entity_key(const Isod__V1__Entity *e, char out[static ENTITY_KEY_MAX]);
 
+/* An entity of a match as the desks look it up: by its key, whose hash is worked out once for all of them. */
+struct entity_at {
+	struct str key;
+	uint64_t hash; /* by the state's seed for entities (officer/state.h) */
+};
+
 void step_dirty(const struct step *s, enum view_kind kind, struct str key);
 void step_dirty_id(const struct step *s, enum view_kind kind, uint64_t id);
 

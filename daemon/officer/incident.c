@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@
 
 #define PRUNES_PER_WINDOW 16  /* of by_entity, when it is full */
 #define TIMELINE_TEXT_MAX 400 /* bytes of one entry: title and the beginning of the message */
+#define LINE_BYTES        64  /* of the processor's cache, on most */
 
 #define LEVEL(x) ISOD__V1__LEVEL__LEVEL_##x
 #define STATE(x) ISOD__V1__INCIDENT_STATE__INCIDENT_##x
@@ -32,10 +34,10 @@ static void free_opener(void *p)
 	free(p);
 }
 
-void incident_init(struct incident_desk *d)
+void incident_init(struct incident_desk *d, uint64_t seed)
 {
 	*d = (struct incident_desk){0};
-	map_init(&d->by_entity);
+	map_init_seed(&d->by_entity, seed);
 	map_init(&d->by_rule);
 }
 
@@ -73,10 +75,9 @@ static bool joinable(const Isod__V1__Incident *i, const struct step *s)
 }
 
 static Isod__V1__Incident *find_by_entity(const struct incident_desk *d, const struct step *s,
-                                          const Isod__V1__Entity *e)
+                                          const struct entity_at *at)
 {
-	char text[ENTITY_KEY_MAX];
-	uint64_t id = (uintptr_t)map_get(&d->by_entity, entity_key(e, text));
+	uint64_t id = (uintptr_t)map_get_at(&d->by_entity, at->key, at->hash);
 	Isod__V1__Incident *i = incident_at(d, id);
 
 	return joinable(i, s) ? i : NULL;
@@ -89,12 +90,21 @@ static bool user_binds(const Isod__V1__Match *m)
 	       !match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
 }
 
-static Isod__V1__Incident *incident_find(const struct incident_desk *d, const struct step *s,
-                                         const Isod__V1__Match *m)
+static const struct entity_at *first_of(const Isod__V1__Match *m, const struct entity_at *at,
+                                        Isod__V1__EntityKind kind)
 {
-	const Isod__V1__Entity *address = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
-	const Isod__V1__Entity *user = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_USER);
-	const Isod__V1__Entity *host = match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_HOST);
+	for (size_t i = 0; i < m->n_entities; i++)
+		if (m->entities[i]->kind == kind)
+			return &at[i];
+	return NULL;
+}
+
+static Isod__V1__Incident *incident_find(const struct incident_desk *d, const struct step *s,
+                                         const Isod__V1__Match *m, const struct entity_at *at)
+{
+	const struct entity_at *address = first_of(m, at, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
+	const struct entity_at *user = first_of(m, at, ISOD__V1__ENTITY_KIND__ENTITY_USER);
+	const struct entity_at *host = first_of(m, at, ISOD__V1__ENTITY_KIND__ENTITY_HOST);
 	Isod__V1__Incident *i = address ? find_by_entity(d, s, address) : NULL;
 
 	if (!i && user && user_binds(m))
@@ -114,11 +124,9 @@ static void prune_keys(struct incident_desk *d, const struct step *s)
 			map_remove(&d->by_entity, e->key);
 }
 
-static void remember(struct incident_desk *d, const struct step *s, const Isod__V1__Entity *e,
+static void remember(struct incident_desk *d, const struct step *s, const struct entity_at *at,
                      uint64_t id)
 {
-	char text[ENTITY_KEY_MAX];
-
 	/* Looking through all of them costs: not again before some may have become stale. */
 	if (d->by_entity.count >= INCIDENT_KEYS_MAX &&
 	    s->time_ns - d->pruned_ns >= s->settings->incident_window_ns / PRUNES_PER_WINDOW) {
@@ -126,15 +134,15 @@ static void remember(struct incident_desk *d, const struct step *s, const Isod__
 		d->pruned_ns = s->time_ns;
 	}
 	if (d->by_entity.count < INCIDENT_KEYS_MAX)
-		map_put(&d->by_entity, entity_key(e, text), (void *)(uintptr_t)id);
+		map_put_at(&d->by_entity, at->key, at->hash, (void *)(uintptr_t)id);
 }
 
 /* ---- what a match adds to an incident ---- */
 
 /* Notes the entity. False if it was certainly not noted before. */
-static bool note_entity(struct incident_desk *d, uint64_t id, struct str key)
+static bool note_entity(struct incident_desk *d, uint64_t id, uint64_t hash)
 {
-	uint64_t hash = map_hash(0, key), bit = UINT64_C(1) << (hash & 63);
+	uint64_t bit = UINT64_C(1) << (hash & 63);
 	uint64_t *word = &d->glances[id - 1].entities[(hash >> 6) % ENTITY_WORDS];
 	bool maybe = *word & bit;
 
@@ -150,22 +158,20 @@ static bool has_entity(const Isod__V1__Incident *i, const Isod__V1__Entity *e)
 	return false;
 }
 
-static void add_entities(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m)
+static void add_entities(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m,
+                         const struct entity_at *at)
 {
-	char text[ENTITY_KEY_MAX];
-
 	for (size_t a = 0; a < m->n_entities && i->n_entities < INCIDENT_ENTITIES_MAX; a++) {
 		const Isod__V1__Entity *e = m->entities[a];
-		struct str key = entity_key(e, text);
 		/* Whatever points at this incident went through here before. */
-		if ((uintptr_t)map_get(&d->by_entity, key) == i->id ||
-		    (note_entity(d, i->id, key) && has_entity(i, e)))
+		if ((uintptr_t)map_get_at(&d->by_entity, at[a].key, at[a].hash) == i->id ||
+		    (note_entity(d, i->id, at[a].hash) && has_entity(i, e)))
 			continue;
-		Isod__V1__Entity **at = pb_add(&i->entities, &i->n_entities, sizeof(*at));
-		*at = xmalloc(sizeof(**at));
-		isod__v1__entity__init(*at);
-		(*at)->kind = e->kind;
-		pb_set_text(&(*at)->name, e->name);
+		Isod__V1__Entity **to = pb_add(&i->entities, &i->n_entities, sizeof(*to));
+		*to = xmalloc(sizeof(**to));
+		isod__v1__entity__init(*to);
+		(*to)->kind = e->kind;
+		pb_set_text(&(*to)->name, e->name);
 	}
 }
 
@@ -239,13 +245,28 @@ static void add_evidence(struct incident_desk *d, Isod__V1__Incident *i, const I
 		add_evidence_ref(d, i, m->evidence);
 }
 
-static void add_rule(Isod__V1__Incident *i, const Isod__V1__Match *m, uint64_t when)
+/* The rule's count in the incident, or NULL. The glance tells where it stood the last time. */
+static Isod__V1__RuleCount *find_rule(struct incident_desk *d, const Isod__V1__Incident *i,
+                                      const char *rule)
 {
-	Isod__V1__RuleCount *rule = NULL;
+	uint64_t hash = map_hash(0, str_of(rule));
+	uint8_t *hint = &d->glances[i->id - 1].rules[hash % RULE_HINTS];
 
-	for (size_t r = 0; r < i->n_rules && !rule; r++)
-		if (strcmp(i->rules[r]->rule, m->rule) == 0)
-			rule = i->rules[r];
+	if (*hint < i->n_rules && strcmp(i->rules[*hint]->rule, rule) == 0)
+		return i->rules[*hint];
+	for (size_t r = 0; r < i->n_rules; r++)
+		if (strcmp(i->rules[r]->rule, rule) == 0) {
+			*hint = r <= UINT8_MAX ? (uint8_t)r : *hint;
+			return i->rules[r];
+		}
+	return NULL;
+}
+
+static void add_rule(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m,
+                     uint64_t when)
+{
+	Isod__V1__RuleCount *rule = find_rule(d, i, m->rule);
+
 	if (!rule) {
 		Isod__V1__RuleCount **at = pb_add(&i->rules, &i->n_rules, sizeof(*at));
 		rule = *at = xmalloc(sizeof(*rule));
@@ -396,9 +417,10 @@ static const char *judge(Isod__V1__Incident *i, const Isod__V1__Match *m, bool s
 }
 
 const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struct step *s,
-                                            const Isod__V1__Match *m, const char **ret_reason)
+                                            const Isod__V1__Match *m, const struct entity_at *at,
+                                            const char **ret_reason)
 {
-	Isod__V1__Incident *i = incident_find(d, s, m);
+	Isod__V1__Incident *i = incident_find(d, s, m, at);
 	uint64_t when = match_time(m, s->settings);
 	bool storm = false;
 
@@ -416,19 +438,52 @@ const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struc
 		i->first_ns = when;
 	if (when > i->last_ns)
 		i->last_ns = when;
-	add_entities(d, i, m);
+	add_entities(d, i, m, at);
 	add_tags(i, m);
 	add_evidence(d, i, m);
-	add_rule(i, m, when);
+	add_rule(d, i, m, when);
 	timeline_match(i, m, when);
 	/* A storm gathers strangers: what they share is the rule, so their entities bind nothing to it. */
 	for (size_t e = 0; e < m->n_entities && !storm; e++)
 		if (m->entities[e]->kind != ISOD__V1__ENTITY_KIND__ENTITY_USER || user_binds(m))
-			remember(d, s, m->entities[e], i->id);
+			remember(d, s, &at[e], i->id);
 	step_dirty_id(s, VIEW_INCIDENT, i->id);
 	if (s->effects->incident)
 		s->effects->incident(s->effects->arg, i);
 	return i;
+}
+
+static void fetch(const void *p, size_t size)
+{
+	for (size_t at = 0; at < size; at += LINE_BYTES)
+		__builtin_prefetch((const char *)p + at, 1);
+}
+
+void incident_fetch(const struct incident_desk *d, const struct map_entry *e, uint64_t hash,
+                    int round)
+{
+	size_t at = (uintptr_t)e->value - 1;
+
+	if (!e->key.p || at >= d->count)
+		return;
+	if (round == 0) {
+		__builtin_prefetch(e->key.p);
+		__builtin_prefetch(&d->items[at]);
+		fetch(&d->glances[at], offsetof(struct incident_glance, entities));
+		__builtin_prefetch(&d->glances[at].entities[(hash >> 6) % ENTITY_WORDS], 1);
+		return;
+	}
+	const Isod__V1__Incident *i = d->items[at];
+	if (round == 1) {
+		fetch(i, sizeof(*i));
+		return;
+	}
+	if (i->n_rules)
+		__builtin_prefetch(i->rules);
+	if (i->n_timeline)
+		__builtin_prefetch(i->timeline + i->n_timeline - 1);
+	if (i->n_techniques)
+		__builtin_prefetch(i->techniques);
 }
 
 /* ---- commands ---- */
@@ -565,7 +620,8 @@ static void glance(struct incident_desk *d, const Isod__V1__Incident *i)
 			*highest = i->evidence[n]->sequence;
 	}
 	for (size_t n = 0; n < i->n_entities; n++)
-		note_entity(d, i->id, entity_key(i->entities[n], text));
+		note_entity(d, i->id,
+		            map_hash(d->by_entity.seed, entity_key(i->entities[n], text)));
 }
 
 int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from)

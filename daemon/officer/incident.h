@@ -20,9 +20,12 @@
 /* What tells at a glance that something is not yet among what an incident has, worked out from the incident. */
 #define EVIDENCE_SLOTS 8
 #define ENTITY_WORDS   16
+#define RULE_HINTS     8
 struct incident_glance {
 	uint64_t highest[EVIDENCE_SLOTS]; /* sequence of its evidence, by worker modulo the slots */
-	uint64_t entities[ENTITY_WORDS];  /* a bit set for each of its entities, by hash */
+	uint8_t rules
+		[RULE_HINTS]; /* where a rule stands among its rules, by hash: may be another's */
+	uint64_t entities[ENTITY_WORDS]; /* a bit set for each of its entities, by hash */
 };
 
 struct incident_desk {
@@ -36,12 +39,20 @@ struct incident_desk {
 	struct map by_rule;   /* rule id → struct opener: what it opened lately */
 };
 
-void incident_init(struct incident_desk *d);
+/* `seed`: of the hashes in struct entity_at. */
+void incident_init(struct incident_desk *d, uint64_t seed);
 void incident_release(struct incident_desk *d);
 /* A match that is not silent, or one that a correlation produced. Returns the incident it went to, or NULL when it
- * opened and joined none. *ret_reason: "opened", "severity raised to high" or NULL when there is nothing to tell. */
+ * opened and joined none. `at`: its entities. *ret_reason: "opened", "severity raised to high" or NULL when there is
+ * nothing to tell. */
 const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struct step *s,
-                                            const Isod__V1__Match *m, const char **ret_reason);
+                                            const Isod__V1__Match *m, const struct entity_at *at,
+                                            const char **ret_reason);
+/* What a match that is about to come will touch, fetched ahead into the processor's cache, in INCIDENT_ROUNDS rounds with
+ * other work between them; `e` is the entry of one of its entities in by_entity. They only read. */
+#define INCIDENT_ROUNDS 3
+void incident_fetch(const struct incident_desk *d, const struct map_entry *e, uint64_t hash,
+                    int round);
 /* Acknowledge and close. The incident, or NULL when the command does not apply to its state. */
 const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const struct step *s,
                                               const Isod__V1__Command *c);

@@ -26,16 +26,11 @@
 
 #define AHEAD_TOLD_NS (5 * NS_PER_SECOND) /* less is the usual work of time synchronisation */
 
-struct pending {
-	uint64_t sequence, time_ns;
-	Isod__V1__Record *record;
-};
-
 struct officer {
 	struct officer_options options;
 	struct segment_log *ledger;
 	struct state state;
-	struct pending *batch; /* appended, not yet durable and folded */
+	struct numbered *batch; /* appended, not yet durable and folded */
 	size_t batch_count, batch_cap;
 	uint64_t last_ns;                  /* time of the last record appended */
 	uint64_t committed_mono;           /* when the last batch began to be made durable */
@@ -80,7 +75,7 @@ static void batch_add(struct officer *o, Isod__V1__Record *record)
 {
 	o->last_ns = officer_now(o);
 	xgrow(&o->batch, &o->batch_cap, o->batch_count + 1, sizeof(*o->batch));
-	o->batch[o->batch_count++] = (struct pending){
+	o->batch[o->batch_count++] = (struct numbered){
 		.sequence = ledger_append(o->ledger, o->last_ns, record),
 		.time_ns = o->last_ns,
 		.record = record,
@@ -103,16 +98,6 @@ static void set_stalled(struct officer *o, bool stalled, int error)
 		o->options.stalled(o->options.effects.arg, stalled);
 }
 
-static void prefetch(const struct officer *o, const struct pending *batch, size_t count)
-{
-	Isod__V1__Record *records[STATE_AHEAD];
-
-	count = count < STATE_AHEAD ? count : STATE_AHEAD;
-	for (size_t i = 0; i < count; i++)
-		records[i] = batch[i].record;
-	state_prefetch(&o->state, records, count);
-}
-
 /* All that was appended is on the disk. */
 static void note_durable(struct officer *o)
 {
@@ -120,17 +105,13 @@ static void note_durable(struct officer *o)
 	memcpy(o->head, segment_chain(o->ledger), SHA256_BYTES);
 }
 
-static void batch_fold(struct officer *o, struct pending *batch, size_t count)
+static void batch_fold(struct officer *o, const struct numbered *batch, size_t count)
 {
 	o->folding = true;
-	for (size_t i = 0; i < count; i++) {
-		if (i % STATE_AHEAD == 0)
-			prefetch(o, batch + i, count - i);
-		state_apply(&o->state, batch[i].sequence, batch[i].time_ns, batch[i].record,
-		            &o->options.effects);
-		isod__v1__record__free_unpacked(batch[i].record, NULL);
-	}
+	state_apply_all(&o->state, batch, count, &o->options.effects);
 	o->folding = false;
+	for (size_t i = 0; i < count; i++)
+		isod__v1__record__free_unpacked(batch[i].record, NULL);
 }
 
 /* Makes the batch durable and folds it. 0 or -errno: then it stays and the call can be repeated. Records that an
@@ -146,7 +127,7 @@ static int batch_commit(struct officer *o)
 		if (r < 0)
 			return r;
 		note_durable(o);
-		struct pending *batch = o->batch;
+		struct numbered *batch = o->batch;
 		size_t count = o->batch_count;
 		o->batch = NULL;
 		o->batch_count = o->batch_cap = 0;

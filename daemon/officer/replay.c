@@ -1,5 +1,5 @@
 /* Ten million records are to be folded in seconds. So nothing is allocated for one: records are unpacked into an arena, a
- * batch of them at a time, and the groups that the next STATE_AHEAD of a batch touch are fetched into the cache together.
+ * batch of them at a time, and what those of a batch touch is fetched into the cache together (state_apply_all).
  * And the two halves of the work go on side by side: a thread of its own reads, proves and unpacks, which knows nothing
  * of the state; the caller folds what it hands over, in order. */
 #include "officer/replay.h"
@@ -20,10 +20,7 @@
 struct batch {
 	struct arena arena;
 	ProtobufCAllocator allocator;
-	struct {
-		uint64_t sequence, time_ns;
-	} at[BATCH_RECORDS];
-	Isod__V1__Record *records[BATCH_RECORDS];
+	struct numbered records[BATCH_RECORDS];
 	size_t count;
 	uint8_t chain[SHA256_BYTES]; /* after the last of them */
 	bool last;                   /* nothing follows: the end, or what `error` says */
@@ -66,9 +63,7 @@ static bool add(const struct replay *r, struct batch *b, const struct record *re
 		b->error = -EBADMSG;
 		return false;
 	}
-	b->at[b->count].sequence = record->sequence;
-	b->at[b->count].time_ns = record->time_ns;
-	b->records[b->count++] = unpacked;
+	b->records[b->count++] = (struct numbered){record->sequence, record->time_ns, unpacked};
 	memcpy(b->chain, segment_reader_chain(r->reader), SHA256_BYTES);
 	return true;
 }
@@ -117,12 +112,7 @@ static void *run_reader(void *arg)
 
 static void fold(struct state *s, const struct batch *b, struct replay_facts *facts)
 {
-	for (size_t i = 0; i < b->count; i++) {
-		size_t ahead = b->count - i < STATE_AHEAD ? b->count - i : STATE_AHEAD;
-		if (i % STATE_AHEAD == 0)
-			state_prefetch(s, b->records + i, ahead);
-		state_apply(s, b->at[i].sequence, b->at[i].time_ns, b->records[i], NULL);
-	}
+	state_apply_all(s, b->records, b->count, NULL);
 	if (b->count)
 		memcpy(facts->chain, b->chain, SHA256_BYTES);
 	facts->records += b->count;

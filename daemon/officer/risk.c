@@ -5,6 +5,7 @@
 #include "officer/risk.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -29,9 +30,9 @@ static void free_risk(void *p)
 	isod__v1__entity_risk__free_unpacked(p, NULL);
 }
 
-void risk_init(struct risk_desk *d)
+void risk_init(struct risk_desk *d, uint64_t seed)
 {
-	map_init(&d->entities);
+	map_init_seed(&d->entities, seed);
 	d->evicted = 0;
 	d->half_life_ns = 0;
 }
@@ -65,8 +66,10 @@ uint64_t risk_decay(uint64_t score_milli, uint64_t elapsed_ns, uint64_t half_lif
 	uint64_t whole = elapsed_ns / half_life_ns;
 	if (whole >= 40)
 		return 0; /* SCORE_MAX is below 2^40 thousandths */
-	unsigned part = (unsigned)((unsigned __int128)(elapsed_ns % half_life_ns) * DECAY_STEPS /
-	                           half_life_ns);
+	uint64_t rest = elapsed_ns % half_life_ns;
+	unsigned part = half_life_ns <= UINT64_MAX / DECAY_STEPS
+	                        ? (unsigned)(rest * DECAY_STEPS / half_life_ns)
+	                        : (unsigned)((unsigned __int128)rest * DECAY_STEPS / half_life_ns);
 	return (uint64_t)(((unsigned __int128)(score_milli >> whole) * decay_factor(part)) >> 32);
 }
 
@@ -113,9 +116,9 @@ static void risk_evict(struct risk_desk *d, const struct step *s)
 }
 
 static Isod__V1__EntityRisk *risk_at(struct risk_desk *d, const struct step *s,
-                                     const Isod__V1__Entity *e, struct str key)
+                                     const Isod__V1__Entity *e, const struct entity_at *at)
 {
-	Isod__V1__EntityRisk *r = map_get(&d->entities, key);
+	Isod__V1__EntityRisk *r = map_get_at(&d->entities, at->key, at->hash);
 
 	if (r)
 		return r;
@@ -124,19 +127,17 @@ static Isod__V1__EntityRisk *risk_at(struct risk_desk *d, const struct step *s,
 	r = xmalloc(sizeof(*r));
 	isod__v1__entity_risk__init(r);
 	r->entity = pb_copy(&e->base);
-	map_put(&d->entities, key, r);
+	map_put_at(&d->entities, at->key, at->hash, r);
 	return r;
 }
 
 void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m,
-                   uint64_t incident)
+                   const struct entity_at *at, uint64_t incident)
 {
 	unsigned level = m->level > ISOD__V1__LEVEL__LEVEL_CRITICAL ? 0 : (unsigned)m->level;
-	char text[ENTITY_KEY_MAX];
 
 	for (size_t i = 0; i < m->n_entities; i++) {
-		struct str key = entity_key(m->entities[i], text);
-		Isod__V1__EntityRisk *r = risk_at(d, s, m->entities[i], key);
+		Isod__V1__EntityRisk *r = risk_at(d, s, m->entities[i], &at[i]);
 		uint64_t points = severity_milli[level] * CONFIDENCE_PERCENT / 100 *
 		                  asset_percent(s->settings, m->entities[i]) / 100;
 		uint64_t score = risk_score(d, r, s->time_ns) + points;
@@ -146,8 +147,19 @@ void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Ma
 		r->matches++;
 		if (incident)
 			r->last_incident = incident;
-		step_dirty(s, VIEW_RISK, key);
+		step_dirty(s, VIEW_RISK, at[i].key);
 	}
+}
+
+void risk_fetch(const struct map_entry *e)
+{
+	const char *r = e->value;
+
+	if (!r)
+		return;
+	__builtin_prefetch(e->key.p);
+	__builtin_prefetch(r + offsetof(Isod__V1__EntityRisk, score_milli), 1);
+	__builtin_prefetch(r + sizeof(Isod__V1__EntityRisk) - 1, 1);
 }
 
 const Isod__V1__EntityRisk *risk_get(const struct risk_desk *d, struct str key)

@@ -14,11 +14,15 @@ struct risk_desk {
 	uint64_t half_life_ns; /* of the last settings */
 };
 
-void risk_init(struct risk_desk *d);
+/* `seed`: of the hashes in struct entity_at. */
+void risk_init(struct risk_desk *d, uint64_t seed);
 void risk_release(struct risk_desk *d);
-/* `incident`: where the match went, 0 for none. */
+/* `at`: its entities. `incident`: where the match went, 0 for none. */
 void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m,
-                   uint64_t incident);
+                   const struct entity_at *at, uint64_t incident);
+
+/* Fetches what the entry of `entities` points to into the processor's cache, for a match that is about to come. */
+void risk_fetch(const struct map_entry *e);
 
 void risk_save(const struct risk_desk *d, struct saver *to);
 int risk_load(struct risk_desk *d, Isod__V1__SnapshotRisk *from);

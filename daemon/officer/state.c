@@ -14,12 +14,14 @@ void state_init(struct state *s)
 	isod__v1__settings__init(s->settings);
 	s->correlate = correlate_new();
 	map_init(&s->producers);
-	incident_init(&s->incident);
-	risk_init(&s->risk);
+	s->seed = map_seed();
+	incident_init(&s->incident, s->seed);
+	risk_init(&s->risk, s->seed);
 	architecture_init(&s->architecture);
 	improvement_init(&s->improvement);
 	reporting_init(&s->reporting);
 	access_init(&s->access);
+	arena_init(&s->ahead, 0);
 }
 
 void state_release(struct state *s)
@@ -35,6 +37,7 @@ void state_release(struct state *s)
 	architecture_release(&s->architecture);
 	improvement_release(&s->improvement);
 	reporting_release(&s->reporting);
+	arena_release(&s->ahead);
 }
 
 /* ---- cursors ---- */
@@ -107,7 +110,7 @@ static void forget_matched(struct cursor *c)
 	const struct map_entry *e;
 
 	if (c->seen_max <= c->upto) {
-		map_release(&c->matched, NULL);
+		map_clear(&c->matched, NULL);
 		return;
 	}
 	for (size_t at = 0; (e = map_next(&c->matched, &at));)
@@ -141,13 +144,26 @@ bool state_has_match(const struct state *s, const Isod__V1__Match *m)
 
 /* ---- the fold ---- */
 
+static const struct entity_at *entities_at(struct state *s, const Isod__V1__Match *m)
+{
+	struct entity_at *at = arena_alloc(&s->ahead, m->n_entities * sizeof(*at));
+	char text[ENTITY_KEY_MAX];
+
+	for (size_t i = 0; i < m->n_entities; i++) {
+		at[i].key = arena_str(&s->ahead, entity_key(m->entities[i], text));
+		at[i].hash = map_hash(s->seed, at[i].key);
+	}
+	return at;
+}
+
 /* A match that counts for itself visits the desks in their order. */
-static void visit_desks(struct state *s, const struct step *step, const Isod__V1__Match *m)
+static void visit_desks(struct state *s, const struct step *step, const Isod__V1__Match *m,
+                        const struct entity_at *at)
 {
 	const char *reason;
-	const Isod__V1__Incident *i = incident_on_match(&s->incident, step, m, &reason);
+	const Isod__V1__Incident *i = incident_on_match(&s->incident, step, m, at, &reason);
 
-	risk_on_match(&s->risk, step, m, i ? i->id : 0);
+	risk_on_match(&s->risk, step, m, at, i ? i->id : 0);
 	improvement_on_match(&s->improvement, step, m, i && i->matches == 1);
 	if (reason)
 		reporting_on_incident(&s->reporting, step, i, reason);
@@ -158,17 +174,18 @@ static void visit_derived(struct state *s, const struct step *step,
 {
 	for (size_t i = 0; i < count; i++)
 		if (!derived[i]->silent)
-			visit_desks(s, step, derived[i]);
+			visit_desks(s, step, derived[i], entities_at(s, derived[i]));
 }
 
-static void apply_match(struct state *s, const struct step *step, const Isod__V1__Match *m)
+static void apply_match(struct state *s, const struct step *step, const Isod__V1__Match *m,
+                        const struct entity_at *at)
 {
 	const Isod__V1__Match *const *derived;
 
 	s->matches++;
 	cursor_match(s, m);
 	if (!m->silent)
-		visit_desks(s, step, m);
+		visit_desks(s, step, m, at);
 	size_t count = correlate_on_match(s->correlate, step, m, &derived);
 	visit_derived(s, step, derived, count);
 }
@@ -199,16 +216,18 @@ static void apply_command(struct state *s, const struct step *step, const Isod__
 		reporting_on_handled(&s->reporting, step, i->id);
 }
 
-void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
-                 const Isod__V1__Record *record, const struct effects *effects)
+/* `at`: the entities of a match that is not silent. */
+static void apply(struct state *s, const struct numbered *n, const struct entity_at *at,
+                  const struct effects *effects)
 {
 	static const struct effects none = {0};
+	const Isod__V1__Record *record = n->record;
 
-	s->sequence = sequence;
-	s->time_ns = time_ns > s->time_ns ? time_ns : s->time_ns;
+	s->sequence = n->sequence;
+	s->time_ns = n->time_ns > s->time_ns ? n->time_ns : s->time_ns;
 	if (record->body_case == ISOD__V1__RECORD__BODY_SETTINGS)
 		state_take_settings(s, record->settings);
-	const struct step step = {.sequence = sequence,
+	const struct step step = {.sequence = n->sequence,
 	                          .time_ns = s->time_ns,
 	                          .record = record,
 	                          .settings = s->settings,
@@ -220,7 +239,7 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 		correlate_on_started(s->correlate, &step);
 		reporting_on_started(&s->reporting, &step);
 		break;
-	case ISOD__V1__RECORD__BODY_MATCH: apply_match(s, &step, record->match); break;
+	case ISOD__V1__RECORD__BODY_MATCH: apply_match(s, &step, record->match, at); break;
 	case ISOD__V1__RECORD__BODY_TALLY:
 		cursor_tally(s, record->tally);
 		mark_producers(s, record->tally);
@@ -237,15 +256,89 @@ void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
 	apply_clock(s, &step);
 }
 
-void state_prefetch(const struct state *s, Isod__V1__Record *const *records, size_t count)
+/* ---- ahead ---- */
+
+#define TOUCHES_MAX                                                                                \
+	(4 * STATE_AHEAD) /* entities that are fetched ahead; a match has three at most times */
+
+/* One entity on its way into the cache: its places with the desks. */
+struct touch {
+	const struct entity_at *at;
+	const struct map_entry *risk, *incident;
+};
+
+/* What one round waits for comes from memory for all of them together. */
+static void fetch_entities(const struct state *s, struct touch *touches, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct touch *t = &touches[i];
+		t->risk = map_fetch_entry(&s->risk.entities, t->at->hash);
+		t->incident = map_fetch_entry(&s->incident.by_entity, t->at->hash);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct touch *t = &touches[i];
+		if (t->risk)
+			risk_fetch(t->risk);
+		if (t->incident)
+			incident_fetch(&s->incident, t->incident, t->at->hash, 0);
+	}
+	for (int round = 1; round < INCIDENT_ROUNDS; round++)
+		for (size_t i = 0; i < count; i++)
+			if (touches[i].incident)
+				incident_fetch(&s->incident, touches[i].incident,
+				               touches[i].at->hash, round);
+}
+
+/* Works out the entities of the matches among the records, and fetches what all of them will touch. */
+static void look_ahead(struct state *s, const struct numbered *records, size_t count,
+                       const struct entity_at **at)
 {
 	const Isod__V1__Match *matches[STATE_AHEAD];
-	size_t n = 0;
+	struct touch touches[TOUCHES_MAX];
+	size_t n = 0, touched = 0;
 
-	for (size_t i = 0; i < count && n < STATE_AHEAD; i++)
-		if (records[i]->body_case == ISOD__V1__RECORD__BODY_MATCH)
-			matches[n++] = records[i]->match;
+	for (size_t i = 0; i < count; i++) {
+		const Isod__V1__Match *m = records[i].record->match;
+		at[i] = NULL;
+		if (records[i].record->body_case != ISOD__V1__RECORD__BODY_MATCH)
+			continue;
+		matches[n++] = m;
+		if (m->silent)
+			continue;
+		at[i] = entities_at(s, m);
+		for (size_t e = 0; e < m->n_entities && touched < TOUCHES_MAX; e++) {
+			touches[touched++].at = &at[i][e];
+			map_fetch_slot(&s->risk.entities, at[i][e].hash);
+			map_fetch_slot(&s->incident.by_entity, at[i][e].hash);
+		}
+	}
+	if (count < 2)
+		return; /* nothing to wait for together */
 	correlate_prefetch(s->correlate, matches, n);
+	fetch_entities(s, touches, touched);
+}
+
+void state_apply_all(struct state *s, const struct numbered *records, size_t count,
+                     const struct effects *effects)
+{
+	const struct entity_at *at[STATE_AHEAD];
+
+	for (size_t done = 0; done < count;) {
+		size_t n = count - done < STATE_AHEAD ? count - done : STATE_AHEAD;
+		look_ahead(s, records + done, n, at);
+		for (size_t i = 0; i < n; i++)
+			apply(s, &records[done + i], at[i], effects);
+		arena_reset(&s->ahead);
+		done += n;
+	}
+}
+
+void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
+                 const Isod__V1__Record *record, const struct effects *effects)
+{
+	const struct numbered one = {sequence, time_ns, (Isod__V1__Record *)(uintptr_t)record};
+
+	state_apply_all(s, &one, 1, effects);
 }
 
 uint64_t state_next_deadline(const struct state *s)

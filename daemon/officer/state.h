@@ -2,6 +2,7 @@
 #ifndef ISOD_OFFICER_STATE_H
 #define ISOD_OFFICER_STATE_H
 
+#include "base/arena.h"
 #include "officer/access.h"
 #include "officer/architecture.h"
 #include "officer/correlate.h"
@@ -39,19 +40,28 @@ struct state {
 	struct improvement_desk improvement;
 	struct reporting_desk reporting;
 	struct access_desk access;
+	uint64_t seed; /* of the hashes of entities */
+	struct arena
+		ahead; /* what is worked out of the records that are applied next; empty between calls */
 };
 
 void state_init(struct state *s);
 void state_release(struct state *s);
 
-/* Applies one record. `effects` may be NULL (replay). */
+/* A record of the ledger. */
+struct numbered {
+	uint64_t sequence, time_ns;
+	Isod__V1__Record *record;
+};
+
+/* Applies the records, in their order. `effects` may be NULL (replay). What the next STATE_AHEAD records will touch is
+ * fetched into the processor's cache together, so that many at once cost far less than one by one; the result is the same. */
+#define STATE_AHEAD CORRELATE_AHEAD
+void state_apply_all(struct state *s, const struct numbered *records, size_t count,
+                     const struct effects *effects);
+/* Applies one record. */
 void state_apply(struct state *s, uint64_t sequence, uint64_t time_ns,
                  const Isod__V1__Record *record, const struct effects *effects);
-
-/* To be called before the next STATE_AHEAD records, or fewer, are applied: what they will touch is fetched into the
- * processor's cache. It only reads. */
-#define STATE_AHEAD CORRELATE_AHEAD
-void state_prefetch(const struct state *s, Isod__V1__Record *const *records, size_t count);
 
 /* For loading (officer/save.h): the worker's cursor, made when it has none; NULL past the workers there can be. */
 struct cursor *state_cursor(struct state *s, uint32_t worker);

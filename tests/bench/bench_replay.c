@@ -2,9 +2,13 @@
  * week would make it: matches of forty rules about hosts, users and addresses, correlations over them, a tally for every
  * fifty. It is read and proven only (checksum, chain), then folded from its beginning, then begun from a snapshot. Printed
  * are seconds of the processor (of a fold that which it takes beside the reading, which a thread of its own does), records
- * a second, and how much the fold costs beside the reading alone. */
+ * a second, and how much the fold costs beside the reading alone. LEDGER=folder takes the ledger that is there, or makes
+ * it there, and lets it stand. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -189,12 +193,22 @@ static void make_ledger(const char *dir, uint64_t records)
 }
 
 /* Of the processor and of this thread, which never waits but for the disk: others on the machine do not show. */
-static uint64_t cpu_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * NS_PER_SECOND + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t cpu_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static uint64_t all_cpu_ns(void)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static double seconds_since(uint64_t began)
@@ -207,63 +221,112 @@ static void line(const char *what, double seconds, uint64_t records)
 	printf("%-28s%8.2f s%12.0f records/s\n", what, seconds, (double)records / seconds);
 }
 
+static void make_folder(const char *path)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		fail(path, strerror(errno));
+}
+
+static void write_ledger(const char *dir, uint64_t records)
+{
+	uint64_t began = cpu_ns();
+
+	make_folder(dir);
+	make_ledger(dir, records);
+	line("write the ledger", seconds_since(began), records);
+}
+
+static double prove_ledger(const char *dir, uint64_t *ret_records)
+{
+	struct segment_report report;
+	uint64_t began = cpu_ns();
+
+	if (segment_verify(dir, SEGMENT_LEDGER, &report) < 0)
+		fail(dir, report.error);
+	double read = seconds_since(began);
+	*ret_records = report.records;
+	line("read and prove it", read, report.records);
+	printf("%-28s%8.0f MiB\n", "", (double)report.bytes / (1 << 20));
+	return read;
+}
+
+/* In seconds of this thread, of all threads, and of the clock on the wall. */
+static void fold_ledger(const char *dir, struct state *s, struct recovery *recovery, double read)
+{
+	uint64_t began = cpu_ns(), began_all = all_cpu_ns(), began_wall = clock_mono();
+	char error[512] = "";
+
+	if (state_recover(s, dir, NULL, recovery, error, sizeof(error)) < 0)
+		fail(dir, error);
+	double fold = seconds_since(began), wall = (double)(clock_mono() - began_wall) / 1e9;
+	double all = (double)(all_cpu_ns() - began_all) / 1e9;
+	line("fold it", fold, recovery->facts.records);
+	printf("%-28s%8.2f times reading alone; with the reading beside it %.2f s, on the wall "
+	       "%.2f s\n",
+	       "", fold / read, all, wall);
+	printf("%-28s%zu incidents, %zu entities, %zu groups\n", "", s->incident.count,
+	       s->risk.entities.count, correlate_groups(s->correlate));
+}
+
+static void try_snapshot(const char *ledger, const char *snapshots, const struct state *folded,
+                         const struct recovery *of, struct state *loaded)
+{
+	struct snapshot_tools *tools = snapshot_tools_new();
+	uint64_t began = cpu_ns(), records = of->facts.records;
+	struct recovery recovery;
+	char error[512] = "";
+
+	if (snapshot_write(tools, snapshots, folded, of->facts.chain) < 0)
+		fail(snapshots, "not written");
+	line("write a snapshot", seconds_since(began), records);
+	snapshot_tools_free(tools);
+	began = cpu_ns();
+	if (state_recover(loaded, ledger, snapshots, &recovery, error, sizeof(error)) < 0)
+		fail(snapshots, error);
+	line("begin from the snapshot", seconds_since(began), records);
+}
+
+static void remove_folder(const char *dir)
+{
+	char *command = xasprintf("rm -r %s", dir);
+
+	if (system(command) != 0)
+		fail(dir, "cannot be removed");
+	free(command);
+}
+
 int main(void)
 {
-	const char *asked = getenv("RECORDS"), *tmp = getenv("TMPDIR");
-	uint64_t records = asked ? strtoull(asked, NULL, 10) : 10000000, began;
-	char *dir = xasprintf("%s/isod-bench-XXXXXX", tmp ? tmp : "/tmp"), error[512] = "",
-	     *command;
-	struct segment_report report;
+	const char *asked = getenv("RECORDS"), *tmp = getenv("TMPDIR"), *kept = getenv("LEDGER");
+	uint64_t records = asked ? strtoull(asked, NULL, 10) : 10000000;
+	char *dir = xasprintf("%s/isod-bench-XXXXXX", tmp ? tmp : "/tmp");
 	struct recovery recovery;
 	struct state folded, loaded;
 	uint8_t a[SHA256_BYTES], b[SHA256_BYTES];
 
 	if (!mkdtemp(dir))
 		fail(dir, "no folder");
-	char *snapshots = xasprintf("%s/snapshots", dir), *ledger = xasprintf("%s/ledger", dir);
-	command = xasprintf("mkdir %s", ledger);
-	if (system(command) != 0)
-		fail(ledger, "no folder");
-	free(command);
-	began = cpu_ns();
-	make_ledger(ledger, records);
-	line("write the ledger", seconds_since(began), records);
-
-	began = cpu_ns();
-	if (segment_verify(ledger, SEGMENT_LEDGER, &report) < 0)
-		fail(ledger, report.error);
-	double read = seconds_since(began);
-	line("read and prove it", read, records);
-	printf("%-28s%8.0f MiB\n", "", (double)report.bytes / (1 << 20));
-
+	char *snapshots = xasprintf("%s/snapshots", dir);
+	char *ledger = kept ? xstrdup(kept) : xasprintf("%s/ledger", dir);
+	if (access(ledger, F_OK) < 0)
+		write_ledger(ledger, records);
+	double read = prove_ledger(ledger, &records);
 	state_init(&folded);
-	began = cpu_ns();
-	if (state_recover(&folded, ledger, NULL, &recovery, error, sizeof(error)) < 0)
-		fail(ledger, error);
-	double fold = seconds_since(began);
-	line("fold it", fold, records);
-	printf("%-28s%8.2f times reading alone\n", "", fold / read);
-	printf("%-28s%zu incidents, %zu entities, %zu groups\n", "", folded.incident.count,
-	       folded.risk.entities.count, correlate_groups(folded.correlate));
-
-	struct snapshot_tools *tools = snapshot_tools_new();
-	began = cpu_ns();
-	if (snapshot_write(tools, snapshots, &folded, recovery.facts.chain) < 0)
-		fail(snapshots, "not written");
-	line("write a snapshot", seconds_since(began), records);
-	snapshot_tools_free(tools);
-
+	fold_ledger(ledger, &folded, &recovery, read);
 	state_init(&loaded);
-	began = cpu_ns();
-	if (state_recover(&loaded, ledger, snapshots, &recovery, error, sizeof(error)) < 0)
-		fail(snapshots, error);
-	line("begin from the snapshot", seconds_since(began), records);
+	try_snapshot(ledger, snapshots, &folded, &recovery, &loaded);
 	state_digest(&folded, a);
 	state_digest(&loaded, b);
-	printf("%s\n", memcmp(a, b, sizeof(a)) == 0 ? "the same digest" : "ANOTHER DIGEST");
+	bool same = memcmp(a, b, sizeof(a)) == 0;
+	printf("%s ", same ? "the same digest" : "ANOTHER DIGEST");
+	for (size_t i = 0; i < sizeof(a); i++)
+		printf("%02x", a[i]);
+	printf("\n");
 	state_release(&folded);
 	state_release(&loaded);
-	command = xasprintf("rm -r %s", dir);
-	int r = system(command);
-	return r != 0 || memcmp(a, b, sizeof(a)) != 0;
+	remove_folder(dir);
+	free(snapshots);
+	free(ledger);
+	free(dir);
+	return !same;
 }

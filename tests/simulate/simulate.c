@@ -117,6 +117,24 @@ static void batch_free(struct run *r)
 	r->batch_count = 0;
 }
 
+/* The first `count` of the batch, whose `durable` are the ledger's last: the run with faults as the officer does it, the plain
+ * one record by record. */
+static void fold(struct run *r, size_t durable, size_t count)
+{
+	const struct entry *first = &r->ledger[r->ledger_count - durable];
+	struct numbered records[BATCH_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		records[i] =
+			(struct numbered){first[i].sequence, first[i].time_ns, r->batch[i].record};
+		if (!r->faulty)
+			state_apply(&r->state, first[i].sequence, first[i].time_ns,
+			            r->batch[i].record, &r->effects);
+	}
+	if (r->faulty)
+		state_apply_all(&r->state, records, count, &r->effects);
+}
+
 /* Makes the batch durable and folds it. False: the daemon was killed on the way. */
 static bool commit(struct run *r)
 {
@@ -134,10 +152,7 @@ static bool commit(struct run *r)
 		r->last_ns = r->outside.now;
 	for (size_t i = 0; i < durable; i++)
 		append(r, r->batch[i].record);
-	for (size_t i = 0; i < folded; i++) {
-		const struct entry *e = &r->ledger[r->ledger_count - durable + i];
-		state_apply(&r->state, e->sequence, e->time_ns, r->batch[i].record, &r->effects);
-	}
+	fold(r, durable, folded);
 	batch_free(r);
 	if (!killed && r->faulty && random_below(&r->faults, SAVE_ONE_IN) == 0)
 		take_snapshot(r);
