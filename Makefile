@@ -208,15 +208,17 @@ bench-%: $(BUILD)/bench/bench_%
 bench-detect: $(BUILD)/bench/bench_detect
 	@EVENTS="$(EVENTS)" RULES="$(RULES)" BUILD=$(BUILD) tests/bench/detect.py
 
-# make bench-ingest [FRAMES= BYTES= WINDOW= ROUNDS=]: what durability costs, and RELP beside rsyslog's imrelp.
+# make bench-ingest [ROUNDS= CONNECTIONS="1 8" SHORT= LONG=, and FRAMES= BYTES= WINDOW=]: messages per second of wall clock
+# and of processor time beside rsyslog's; what durability costs, and RELP beside rsyslog's imrelp.
 .PHONY: bench-ingest
-bench-ingest: all $(BUILD)/bench/load_relp
+bench-ingest: build/.deps-test all $(BUILD)/bench/load_relp $(BUILD)/bench/load_stream
 	@BUILD=$(BUILD) tests/bench/ingest.py
 
 $(BUILD)/bench/load_%: $(BUILD)/tests/bench/load_%.o $(LIB)
 	$(LINK)
 
 $(BUILD)/bench/bench_detect: $(BUILD)/tests/bench/parse_only.o
+$(BUILD)/bench/load_stream: $(BUILD)/tests/bench/traffic.o
 
 # ---- lint ----
 
@@ -276,7 +278,7 @@ help:
 	@echo "make bench-correlate  speed and memory of correlation"
 	@echo "make bench-replay  how fast the state comes back from ledger and snapshot; RECORDS="
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
-	@echo "make bench-ingest  what durability costs; RELP beside rsyslog's imrelp"
+	@echo "make bench-ingest  messages per second, and what durability costs, beside rsyslog"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
 	@echo "make install    DESTDIR=, PREFIX=/usr"

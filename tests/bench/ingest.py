@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""make bench-ingest: what durability costs. The same sender (load_relp) feeds, in turns and round after round, rsyslog's own
+"""make bench-ingest: the line rate beside rsyslog's (rate.py), then what durability costs. The same sender (load_relp) feeds, in turns and round after round, rsyslog's own
 imrelp writing to a file, and isod over RELP, over RELP with TLS, and over RELP with an fdatasync that does nothing (a shim:
-isod has no such switch). Ratios of one run, by the best round of each. FRAMES=, BYTES=, WINDOW=, ROUNDS="""
+isod has no such switch). Ratios of one run, by the best round of each. FRAMES=, BYTES=, WINDOW=, ROUNDS=; FRAMES=0: only the line rate."""
 import os
 import socket
 import subprocess
@@ -9,6 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "integration"))
 from harness import BUILD, Isod, main, need, skip  # noqa: E402
+from rate import line_rate  # noqa: E402
 
 FRAMES, BYTES = int(os.environ.get("FRAMES", 200000)), int(os.environ.get("BYTES", 200))
 WINDOW, ROUNDS = int(os.environ.get("WINDOW", 10000)), int(os.environ.get("ROUNDS", 3))
@@ -60,7 +61,7 @@ def isod_with_relp(env=None):
     return isod
 
 
-def scenario():
+def durability():
     if not any(os.path.exists(d + "/imrelp.so") for d in ("/usr/lib/x86_64-linux-gnu/rsyslog", "/usr/lib/aarch64-linux-gnu/rsyslog")):
         skip("no rsyslog with imrelp here")
     with isod_with_relp() as isod:
@@ -82,6 +83,12 @@ def scenario():
         print(f"{name:>24}: {rate:10.0f} frames/s, {rate / best['imrelp']:5.2f} of imrelp's")
     print(f"durability: relp {best['relp'] / best['relp without fdatasync']:.2f} of relp without fdatasync; "
           f"TLS: {best['relp-tls'] / best['relp']:.2f} of plain")
+
+
+def scenario():
+    line_rate()
+    if FRAMES:
+        durability()
 
 
 main(scenario)
