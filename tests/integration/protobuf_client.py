@@ -12,13 +12,15 @@ def varint(n):
 
 
 class Connection:
-    """One to isod's protobuf socket: length-delimited requests and answers. `api` is what protoc makes of api.proto."""
+    """One to isod's protobuf socket: length-delimited requests and answers. `api` is what protoc makes of api.proto. Or over
+    `stream`, which is connected."""
 
-    def __init__(self, isod, api):
+    def __init__(self, isod, api, stream=None):
         self.api, self.buffer, self.id = api, b"", 0
-        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket = stream or socket.socket(socket.AF_UNIX)
         self.socket.settimeout(120)
-        self.socket.connect(isod.path("isod.sock"))
+        if not stream:
+            self.socket.connect(isod.path("isod.sock"))
 
     def send(self, **what):
         self.id += 1

@@ -29,7 +29,7 @@ def free_ports(count):
 class Relp:
     """A real rsyslog reads a file and forwards it with omrelp, through a relay that notes what was acknowledged. omrelp
     corks its socket for a batch: one larger than the window waits 200 ms for each window."""
-    listener, window = "relp", 128
+    listener, window, tls = "relp", 128, False
 
     def __init__(self, isod, events, port):
         self.events, self.dir, self.book = events, isod.path("rsyslog"), isod.path("book")
@@ -37,18 +37,22 @@ class Relp:
         self.allowed = 0
         self.allow(0)
         near, = free_ports(1)
+        certificates = [isod.path("tls")] if self.tls else []
+        options = (f'tls="on" tls.caCert="{isod.path("tls", "ca.pem")}" tls.myCert="{isod.path("tls", "client.pem")}" '
+                   f'tls.myPrivKey="{isod.path("tls", "client.key")}" tls.authMode="name" tls.permittedPeer="localhost"')
         self.relay = subprocess.Popen([os.path.join(BUILD, "torture", "relay"), str(near), str(port), str(events.count),
-                                       self.book])
+                                       self.book, *certificates])
         with open(self.dir + "/conf", "w") as f:
             f.write(f"""
 global(workDirectory="{self.dir}" maxMessageSize="64k")
 main_queue(queue.type="LinkedList" queue.size="20000" queue.timeoutEnqueue="3600000" queue.dequeueBatchSize="{self.window}")
 module(load="imfile")
-module(load="omrelp")
+module(load="omrelp" tls.tlslib="openssl")
 template(name="bare" type="string" string="%msg%")
 input(type="imfile" File="{self.dir}/lines" Tag="shipped" Severity="info" Facility="auth")
 action(type="omrelp" target="127.0.0.1" port="{near}" template="bare" windowSize="{self.window}"
-       action.resumeRetryCount="-1" action.resumeInterval="1" action.resumeIntervalMax="1")
+       action.resumeRetryCount="-1" action.resumeInterval="1" action.resumeIntervalMax="1"
+       {options if self.tls else ""})
 """)
         with open(self.dir + "/log", "wb") as log:
             self.rsyslog = subprocess.Popen([need("rsyslogd"), "-n", "-f", self.dir + "/conf", "-i", self.dir + "/pid"],
@@ -79,6 +83,11 @@ action(type="omrelp" target="127.0.0.1" port="{near}" template="bare" windowSize
         for process in (self.rsyslog, self.relay):
             process.kill()
             process.wait()
+
+
+class RelpTls(Relp):
+    """The same over TLS, to the relay and from there to isod."""
+    listener, tls = "relptls", True
 
 
 class Client(threading.Thread):
@@ -114,8 +123,9 @@ class Producer(Client):
     """isod.v1: keeps what is not acknowledged and sends it again."""
     listener = "producer"
 
-    def __init__(self, isod, events, _):
+    def __init__(self, isod, events, port):
         super().__init__(isod, events)
+        self.port = port
         os.mkdir(isod.path("generated"))
         subprocess.run([need("protoc"), f"--python_out={isod.path('generated')}", "-I", os.path.join(TOP, "proto"),
                         *glob.glob(os.path.join(TOP, "proto", "*.proto"))], check=True)
@@ -131,8 +141,11 @@ class Producer(Client):
     def done(self):
         return self.upto == self.events.count
 
+    def connect(self):
+        return Connection(self.isod, self.api)
+
     def session(self):
-        c = Connection(self.isod, self.api)
+        c = self.connect()
         c.send(ingest_hello={"producer": "torture"})
         answer = c.next()
         if answer.HasField("error"):
@@ -159,6 +172,16 @@ class Producer(Client):
             self.upto = answer.ingest_ack.upto
             self.resent += answer.ingest_ack.repeated
             under_way -= 1
+
+
+class ProducerTls(Producer):
+    """The same on the API's TLS socket, with a certificate that may hand in events and nothing else."""
+
+    def connect(self):
+        context = ssl.create_default_context(cafile=self.isod.path("tls", "ca.pem"))
+        context.load_cert_chain(self.isod.path("tls", "client.pem"), self.isod.path("tls", "client.key"))
+        raw = socket.create_connection(("127.0.0.1", self.port), 10)
+        return Connection(self.isod, self.api, context.wrap_socket(raw, server_hostname="localhost"))
 
 
 class Tls(Client):

@@ -1,13 +1,17 @@
 /* A RELP relay for `make torture`: stands between a client and isod, passes every byte on as it is and keeps a book of what
  * it saw, so that the claims about acknowledged events are checked by somebody who trusts neither side.
  *
- *   relay PORT UPSTREAM_PORT EVENTS FILE
+ *   relay PORT UPSTREAM_PORT EVENTS FILE [CERTIFICATES]
+ *
+ * With a folder of certificates it speaks TLS to both: as server.pem to the client, as client.pem to isod, and takes none
+ * whom ca.pem has not signed.
  *
  * Events are numbered from 0 in the fifth word of the message (RFC 5424's PROCID). FILE is mapped and shared, so that a
  * kill of the relay loses nothing either: a struct book_head, then for each event a struct book_event (book.h). One
  * thread, poll(2); an end that closes or breaks ends its other half once that has got what was read. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -19,6 +23,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+#include "base/tls.h"
 #include "book.h"
 
 #define PAIRS_MAX                                                                                  \
@@ -39,7 +45,9 @@ struct parser {
 };
 
 struct half {
-	int fd; /* that is read from */
+	int fd;          /* that is read from */
+	struct tls *tls; /* NULL: plain */
+	bool shaken;     /* its handshake is done */
 	char *bytes;
 	size_t from, to; /* of `bytes`: not yet written to the other end */
 	bool ended;
@@ -57,6 +65,7 @@ struct relay {
 	struct pair *pairs[PAIRS_MAX];
 	int listener;
 	uint16_t upstream;
+	struct tls_context *as_server, *as_client; /* NULL: plain */
 };
 
 static void die(const char *what)
@@ -150,33 +159,58 @@ static void parse_byte(struct relay *r, struct pair *p, struct parser *f, char c
 
 /* ---- bytes ---- */
 
-static bool would_wait(void)
+static ssize_t result_of(ssize_t n)
 {
-	return errno == EAGAIN || errno == EINTR;
+	return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
 }
 
-static void take(struct relay *r, struct pair *p, struct half *h, bool from_client)
+/* n > 0, -EAGAIN, or less: the end. */
+static ssize_t half_read(struct half *h, char *p, size_t n)
 {
-	if (h->ended || h->to == BUFFER_BYTES)
-		return;
-	ssize_t n = read(h->fd, h->bytes + h->to, BUFFER_BYTES - h->to);
-	if (n < 0 && would_wait())
-		return;
-	if (n <= 0) {
+	ssize_t r = h->tls ? tls_read(h->tls, p, n) : result_of(read(h->fd, p, n));
+
+	return r == 0 ? -EPIPE : r;
+}
+
+static ssize_t half_write(struct half *h, const char *p, size_t n)
+{
+	return h->tls ? tls_write(h->tls, p, n) : result_of(write(h->fd, p, n));
+}
+
+/* True when bytes can pass. */
+static bool shake_hands(struct half *h)
+{
+	if (!h->tls || h->shaken)
+		return true;
+	int r = tls_handshake(h->tls);
+	h->shaken = r == 0;
+	if (r < 0 && r != -EAGAIN)
 		h->ended = true;
-		return;
+	return h->shaken;
+}
+
+/* True when some came: then there may be more, which with TLS nothing tells of. */
+static bool take(struct relay *r, struct pair *p, struct half *h, bool from_client)
+{
+	if (h->ended || h->to == BUFFER_BYTES || !shake_hands(h))
+		return false;
+	ssize_t n = half_read(h, h->bytes + h->to, BUFFER_BYTES - h->to);
+	if (n < 0) {
+		h->ended = n != -EAGAIN;
+		return false;
 	}
 	for (ssize_t i = 0; i < n; i++)
 		parse_byte(r, p, &h->parser, h->bytes[h->to + (size_t)i], from_client);
 	h->to += (size_t)n;
+	return true;
 }
 
 /* Writes to `to` what was read from `h`. What cannot be written any more is dropped. */
 static void give(struct half *h, struct half *to)
 {
-	while (h->from < h->to) {
-		ssize_t n = write(to->fd, h->bytes + h->from, h->to - h->from);
-		if (n < 0 && would_wait())
+	while (h->from < h->to && shake_hands(to)) {
+		ssize_t n = half_write(to, h->bytes + h->from, h->to - h->from);
+		if (n == -EAGAIN)
 			break;
 		if (n < 0) {
 			to->ended = true;
@@ -193,6 +227,8 @@ static void give(struct half *h, struct half *to)
 
 static void pair_free(struct pair *p)
 {
+	tls_free(p->client.tls);
+	tls_free(p->server.tls);
 	close(p->client.fd);
 	close(p->server.fd);
 	free(p->client.bytes);
@@ -236,6 +272,10 @@ static void accept_one(struct relay *r)
 	setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	p->client = (struct half){.fd = client, .bytes = malloc(BUFFER_BYTES)};
 	p->server = (struct half){.fd = server, .bytes = malloc(BUFFER_BYTES)};
+	if (r->as_server) {
+		p->client.tls = tls_new(r->as_server, client, NULL);
+		p->server.tls = tls_new(r->as_client, server, "localhost");
+	}
 	p->numbers = calloc(WINDOW_MAX, sizeof(*p->numbers));
 	if (!p->client.bytes || !p->server.bytes || !p->numbers)
 		die("memory");
@@ -246,6 +286,10 @@ static void accept_one(struct relay *r)
 static void watch(const struct half *h, const struct half *other, struct pollfd *ret)
 {
 	*ret = (struct pollfd){.fd = h->ended ? -1 : h->fd};
+	if (h->tls && !h->shaken) {
+		ret->events = tls_wants(h->tls) & EV_WRITE ? POLLOUT : POLLIN;
+		return;
+	}
 	if (h->to < BUFFER_BYTES)
 		ret->events |= POLLIN;
 	if (other->from < other->to)
@@ -255,10 +299,14 @@ static void watch(const struct half *h, const struct half *other, struct pollfd 
 /* False when it is over: one end is gone, and the other has what came of it. */
 static bool pair_turn(struct relay *r, struct pair *p)
 {
-	take(r, p, &p->client, true);
-	take(r, p, &p->server, false);
-	give(&p->client, &p->server);
-	give(&p->server, &p->client);
+	bool more;
+
+	do {
+		more = take(r, p, &p->client, true);
+		more |= take(r, p, &p->server, false);
+		give(&p->client, &p->server);
+		give(&p->server, &p->client);
+	} while (more);
 	return !((p->client.ended && p->client.from == p->client.to) ||
 	         (p->server.ended && p->server.from == p->server.to));
 }
@@ -290,6 +338,26 @@ static void run(struct relay *r)
 	}
 }
 
+static struct tls_context *context(bool server, const char *folder)
+{
+	const char *name = server ? "server" : "client";
+	char *certificate = xasprintf("%s/%s.pem", folder, name);
+	char *key = xasprintf("%s/%s.key", folder, name);
+	char *ca = xasprintf("%s/ca.pem", folder), error[512];
+	const struct tls_settings settings = {
+		.certificate = certificate, .key = key, .ca = ca, .peers = TLS_PEER_REQUIRED};
+	struct tls_context *c;
+
+	if (tls_context_new(server, &settings, &c, error, sizeof(error)) < 0) {
+		fprintf(stderr, "%s\n", error);
+		exit(1);
+	}
+	free(certificate);
+	free(key);
+	free(ca);
+	return c;
+}
+
 int main(int argc, char **argv)
 {
 	struct relay r = {0};
@@ -297,7 +365,7 @@ int main(int argc, char **argv)
 	                           .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	const int yes = 1;
 
-	if (argc != 5)
+	if (argc != 5 && argc != 6)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	r.head = book_map(argv[4], strtoull(argv[3], NULL, 10));
@@ -305,6 +373,10 @@ int main(int argc, char **argv)
 		die(argv[4]);
 	r.events = book_events(r.head);
 	r.upstream = (uint16_t)atoi(argv[2]);
+	if (argc == 6) {
+		r.as_server = context(true, argv[5]);
+		r.as_client = context(false, argv[5]);
+	}
 	here.sin_port = htons((uint16_t)atoi(argv[1]));
 	r.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	setsockopt(r.listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));

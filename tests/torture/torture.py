@@ -8,9 +8,11 @@ relp      A real rsyslog with omrelp, through a relay that keeps a book of its o
 producer  isod.v1, numbered batches: every event exactly once.
 tls       Syslog over TLS, without acknowledgement: of each connection a beginning is in evidence, without gaps or
           repeats; what is missing is its end, which had not been read yet when isod died.
+relp-tls, producer-tls
+          relp and producer over TLS, with certificates on both sides.
 power-…   relp and producer on a disk that forgets what was not synced (tests/faults/shim.c) at each kill.
 
-relp runs with one worker, and with correlations; the others with one to three, another number at each start, and without:
+relp and relp-tls run with one worker, and with correlations; the others with one to three, another number at each start, and without:
 what several workers have is gone over side by side, in no order among them, and correlations look at the order.
 
 For each: the account tells as many frames as are in evidence; the ledger and evidence verify; folding the ledger anew
@@ -29,7 +31,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "integration"))
 
-from clients import Producer, Relp, Tls, free_ports
+from clients import Producer, ProducerTls, Relp, RelpTls, Tls, free_ports
 from events import Events
 from executioner import Executioner, Victim
 from harness import BUILD, TOP, Failure, check
@@ -43,7 +45,7 @@ snapshot: {records: 1000, interval: 1s}
 """
 RULES = ["authentication", "firewall", "log_tampering", "persistence", "privilege"]  # not isod's own: they tell of kills
 WORKERS_MAX = 3
-CLIENTS = {"relp": Relp, "producer": Producer, "tls": Tls, "power-relp": Relp, "power-producer": Producer}
+CLIENTS = {"relp": Relp, "producer": Producer, "tls": Tls, "relp-tls": RelpTls, "producer-tls": ProducerTls, "power-relp": Relp, "power-producer": Producer}
 
 
 def arguments():
@@ -79,18 +81,24 @@ def set_workers(isod, count):
 
 
 def configure(isod, ordered, redis="embedded"):
-    relp, tls = free_ports(2)
+    relp, relptls, tls, api = free_ports(4)
     copy_rules(isod, ordered)
     with open(isod.path("isod.yaml")) as f:
         text = f.read()
     text = re.sub(r"^rules:.*$", "rules: [rules]", text, flags=re.M)
     text = re.sub(r'(name: tls, kind: tls, address: )"[^"]*"', rf'\1"127.0.0.1:{tls}"', text)
-    text = text.replace("\nrules:", f'\n  - {{name: relp, kind: relp, address: "127.0.0.1:{relp}"}}\nrules:', 1)
+    certificates = "certificate: tls/server.pem, key: tls/server.key, ca: tls/ca.pem, peers: required"
+    text = text.replace("\nrules:", f"""
+  - {{name: relp, kind: relp, address: "127.0.0.1:{relp}"}}
+  - {{name: relptls, kind: relp-tls, address: "127.0.0.1:{relptls}", {certificates}}}
+rules:""", 1)
+    text = text.replace('address: "127.0.0.1:0"', f'address: "127.0.0.1:{api}"')
+    text = text.replace("{certificate: forwarder, role: responder}", "{certificate: forwarder, role: producer}")
     level = "medium" if ordered else "low"  # only correlations have more than that
     text = text.replace("\nrules:", f"\nincidents: {{window: 7d, open_level: {level}}}\nrules:", 1)
     text = text.replace("redis: {mode: embedded}", f"redis: {{mode: {redis}}}")
     isod.write("isod.yaml", f"workers: {1 if ordered else WORKERS_MAX}\n" + text)
-    return {"relp": relp, "tls": tls, "producer": 0}
+    return {"relp": relp, "relptls": relptls, "tls": tls, "producer": api}
 
 
 def run(*command):
@@ -146,7 +154,7 @@ def check_tls(found, client, kills):
           f"{lost} events at the ends of connections had not been read when isod died")
 
 
-CHECKS = {"relp": check_relp, "producer": check_producer, "tls": check_tls}
+CHECKS = {"relp": check_relp, "relptls": check_relp, "producer": check_producer, "tls": check_tls}
 
 
 def check_account(isod, client, found):
@@ -209,7 +217,7 @@ def settle(isod, client):
 
 
 def torture(name, a):
-    power, ordered = name.startswith("power-"), CLIENTS[name] is Relp
+    power, ordered = name.startswith("power-"), issubclass(CLIENTS[name], Relp)
     kills, events = (a.power_kills, a.power_events) if power else (a.kills, a.events)
     if power and available():
         print(f"{name}: skipped: {available()}")
