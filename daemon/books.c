@@ -91,10 +91,15 @@ static void add_evidence(const struct books *b, struct keeper_job *job)
 	free(folder);
 }
 
+static void anchor(struct books *b);
+
 static void run(struct books *b, bool limits)
 {
 	if (b->busy)
 		return; /* it goes on when that is done */
+	/* Something may go: what is kept must not begin behind the last anchor. */
+	if (limits)
+		anchor(b);
 	struct keeper_job *job = keeper_job_new();
 
 	job->limits = limits;

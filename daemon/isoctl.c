@@ -12,8 +12,8 @@
 	"/var/lib/isod/isod.sock" /* STATE/isod.sock with the default state directory */
 
 static const struct isoctl_command *const families[] = {
-	isoctl_rules_commands, isoctl_ledger_commands, isoctl_send_commands,
-	isoctl_query_commands, isoctl_backup_commands,
+	isoctl_rules_commands, isoctl_verify_commands, isoctl_ledger_commands,
+	isoctl_send_commands,  isoctl_query_commands,  isoctl_backup_commands,
 };
 
 /* Options of all commands: they may stand anywhere before a "--". */

@@ -27,6 +27,7 @@ struct isoctl_command {
 /* Each ends with an entry whose family is NULL. */
 extern const struct isoctl_command isoctl_rules_commands[];
 extern const struct isoctl_command isoctl_ledger_commands[];
+extern const struct isoctl_command isoctl_verify_commands[];
 extern const struct isoctl_command isoctl_send_commands[];
 extern const struct isoctl_command
 	isoctl_query_commands[]; /* status, incidents, risk, metrics, watch … */

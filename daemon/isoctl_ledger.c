@@ -52,9 +52,19 @@ static void print_table(const char *dir, const struct segment_report *r,
 		       " bytes of an unfinished record at the end: a crash left them"
 		       " (or isod is writing)\n",
 		       "tail", r->torn_bytes);
+	if (r->first > 1)
+		printf("%-10swhat stood before sequence %" PRIu64 " was removed\n", "begins",
+		       r->first);
 	if (a)
-		printf("%-10s%" PRIu64 " agree, %" PRIu64 " stand before what is kept\n", "anchors",
-		       a->proven, a->before);
+		printf("%-10s%" PRIu64 " agree, %" PRIu64 " stand before what is kept, %" PRIu64
+		       " lines of the file are none\n",
+		       "anchors", a->proven, a->before, a->others);
+	if (a && a->torn)
+		printf("%-10sline %u is cut short, as a crash leaves it\n", "", a->torn);
+	if (a && r->first > 1 && a->behind)
+		printf("%-10sthe one for sequence %" PRIu64
+		       " proves that what was removed was the true beginning\n",
+		       "", a->behind);
 	printf("%-10s%s\n", "result", r->error[0] ? "DAMAGED" : "sound");
 	if (r->error[0] && r->records && !(a && a->error[0]))
 		printf("%-10s%" PRIu64 " (isoctl ledger cut --at %" PRIu64
@@ -62,33 +72,6 @@ static void print_table(const char *dir, const struct segment_report *r,
 		       "last good", r->last, r->last);
 	if (r->error[0])
 		printf("%-10s%s\n", "first bad", log_escape(str_of(r->error), safe, sizeof(safe)));
-}
-
-/* Holds the ledger against the anchors in `file`. 0, or -errno with report->error. */
-static int verify_anchors(const char *dir, const char *file, const char *key_file,
-                          struct anchor_report *report)
-{
-	struct sign_key *key = NULL;
-	struct anchor *anchors = NULL;
-	size_t count = 0;
-
-	*report = (struct anchor_report){0};
-	int r = sign_key_public(key_file, &key);
-	if (r < 0)
-		snprintf(report->error, sizeof(report->error), "%s: %s", key_file,
-		         r == -EBADMSG ? "no public Ed25519 key" : strerror(-r));
-	else
-		r = anchor_load(file, key, &anchors, &count, report->error, sizeof(report->error));
-	if (r == 0 && count == 0) {
-		snprintf(report->error, sizeof(report->error), "%s: there is no anchor in it",
-		         file);
-		r = -ENODATA;
-	}
-	if (r == 0)
-		r = anchor_verify(dir, anchors, count, report);
-	free(anchors);
-	sign_key_free(key);
-	return r;
 }
 
 static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
@@ -114,7 +97,7 @@ static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 		r = -ENOENT;
 	}
 	if (r == 0 && anchors) {
-		r = verify_anchors(dir, anchors, key, &anchored);
+		r = anchors_prove(dir, anchors, key, false, &anchored);
 		snprintf(report.error, sizeof(report.error), "%s", anchored.error);
 	}
 	if (ctl->json) {
@@ -127,6 +110,9 @@ static int ledger_verify(const struct isoctl *ctl, int argc, char **argv)
 		message.compressed = report.compressed;
 		message.anchors = anchored.proven;
 		message.anchors_before = anchored.before;
+		message.anchors_behind = anchored.behind;
+		message.anchors_others = anchored.others;
+		message.anchors_torn = anchored.torn;
 		message.first = report.first;
 		message.last = report.last;
 		message.torn_bytes = report.torn_bytes;

@@ -137,19 +137,28 @@ void segment_reader_close(struct segment_reader *r);
 int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size);
 /* Of a ledger: the chain value after the record that was read last. Not before the first. */
 const uint8_t *segment_reader_chain(const struct segment_reader *r);
+/* The chain value that the segment of that record begins with. */
+const uint8_t *segment_reader_before(const struct segment_reader *r);
 
 struct segment_report {
 	uint64_t records, segments, bytes; /* bytes: without compression */
 	uint64_t compressed;               /* so many of the segments are */
 	uint64_t first, last;              /* sequences */
+	uint64_t next;                     /* what the next record's will be at least */
 	uint64_t torn_bytes;               /* an unfinished tail: no damage */
+	uint64_t damaged;                  /* segments with damage; of a ledger the first only */
 	uint8_t chain[SHA256_BYTES];       /* the head */
 	char error[512];                   /* the first bad record, "" if none */
 };
 
-/* Reads the whole log and proves CRCs, sequences and the chain across segments. 0 when sound, -EBADMSG with
- * report->error, or -errno. Writes nothing. */
+/* Reads the whole log and proves CRCs, sequences and the chain across segments, and of a ledger what `begins` tells. 0 when
+ * sound, -EBADMSG with report->error, or -errno. Writes nothing. Of a damaged ledger the rest is not read: nothing behind
+ * the damage can be believed. Of damaged evidence it is, from the next segment on, as the writer went on there. */
 int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret);
+
+/* Which kind of log is in the folder, by the first header that can be read. 0 and *ret; -ENOENT when there is no segment;
+ * -EBADMSG, -errno. */
+int segment_kind_in(const char *dir, enum segment_kind *ret);
 
 /* ---- looking after finished segments: by one at a time for each log, beside its writer and its readers ---- */
 

@@ -25,6 +25,7 @@ struct segment_reader {
 	uint64_t count;    /* segments begun … */
 	uint64_t packed;   /* … and how many of them are compressed */
 	uint64_t headless; /* bytes of a newest segment without a header */
+	uint64_t damaged;  /* the first sequence of the segment that ended the reading */
 	int failed;        /* what ended the reading … */
 	char why[512];     /* … in words */
 };
@@ -81,6 +82,7 @@ static int open_at(struct segment_reader *r, char *error, size_t error_size)
 		return segment_error(error, error_size, e, "%s: %s", r->dir, strerror(-e));
 	while (at + 1 < count && firsts[at + 1] <= r->from)
 		at++;
+	r->damaged = count ? firsts[at] : 0;
 	e = count ? scan_open(r->dir_fd, r->dir, r->kind, firsts[at], &r->scan, error, error_size)
 	          : 0;
 	if (e == 0 && count && at + 1 == count) {
@@ -131,6 +133,7 @@ static int go_on(struct segment_reader *r, uint64_t first, bool newest, char *er
 	struct scan next;
 
 	int e = scan_open(r->dir_fd, r->dir, r->kind, first, &next, error, error_size);
+	r->damaged = e > 0 ? r->scan.header.first : first;
 	if (e == 0 && newest) {
 		r->headless = next.size;
 		return 0;
@@ -160,6 +163,7 @@ static int go_on(struct segment_reader *r, uint64_t first, bool newest, char *er
 	scan_close(&r->scan);
 	r->scan = next;
 	r->packed += next.unpacker != NULL;
+	r->damaged = first;
 	return 1;
 }
 
@@ -244,28 +248,176 @@ const uint8_t *segment_reader_chain(const struct segment_reader *r)
 	return r->scan.chain;
 }
 
-int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret)
+const uint8_t *segment_reader_before(const struct segment_reader *r)
 {
-	struct segment_reader *r = NULL;
-	struct record record = {0};
+	return r->scan.header.chain;
+}
 
-	*ret = (struct segment_report){0};
-	int e = segment_reader_open(dir, kind, 0, &r, ret->error, sizeof(ret->error));
-	if (!r)
+int segment_kind_in(const char *dir, enum segment_kind *ret)
+{
+	uint64_t *firsts = NULL;
+	size_t count = 0;
+	struct scan s;
+	char error[512];
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : segment_list(fd, &firsts, &count);
+
+	if (r == 0)
+		r = count ? -EBADMSG : -ENOENT;
+	for (size_t i = 0; i < count && r < 0; i++)
+		for (enum segment_kind k = SEGMENT_EVIDENCE; k <= SEGMENT_LEDGER && r < 0; k++) {
+			if (scan_open(fd, dir, k, firsts[i], &s, error, sizeof(error)) <= 0)
+				continue;
+			scan_close(&s);
+			*ret = k;
+			r = 0;
+		}
+	free(firsts);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* ---- the proof ---- */
+
+/* What `begins` tells, held against the segments as they pass. */
+struct beginning {
+	bool known;
+	uint64_t first;
+	uint8_t chain[SHA256_BYTES];
+	bool met; /* a segment begins there */
+};
+
+static int beginning_read(const struct segment_reader *r, struct beginning *b, char *error,
+                          size_t error_size)
+{
+	*b = (struct beginning){0};
+	int e = r->kind == SEGMENT_LEDGER ? segment_begins(r->dir_fd, &b->first, b->chain) : 0;
+	b->known = e > 0;
+	if (e == -EBADMSG)
+		return segment_error(error, error_size, e,
+		                     "%s/" BEGINS_FILE
+		                     ": this is no line that tells where the ledger begins",
+		                     r->dir);
+	return e < 0 ? segment_error(error, error_size, e, "%s/" BEGINS_FILE ": %s", r->dir,
+	                             strerror(-e))
+	             : 0;
+}
+
+static int beginning_pass(const struct segment_reader *r, struct beginning *b, char *error,
+                          size_t error_size)
+{
+	if (!b->known || b->met || r->scan.header.first != b->first)
+		return 0;
+	b->met = true;
+	if (memcmp(r->scan.header.chain, b->chain, SHA256_BYTES) == 0)
+		return 0;
+	return segment_error(error, error_size, -EBADMSG,
+	                     "%s: offset 0: sequence %" PRIu64 ": `" BEGINS_FILE
+	                     "` tells another chain value before it",
+	                     r->scan.path, b->first);
+}
+
+static int beginning_end(const struct segment_reader *r, struct beginning *b, char *error,
+                         size_t error_size)
+{
+	struct beginning now;
+
+	/* The newest segment may be one without a record. */
+	int e = r->open ? beginning_pass(r, b, error, error_size) : 0;
+	if (e < 0 || !b->known || b->met)
 		return e;
-	while ((e = segment_read(r, &record, ret->error, sizeof(ret->error))) > 0) {
+	/* It has moved on while the log was read? Then what it told is gone. */
+	e = beginning_read(r, &now, error, error_size);
+	if (e < 0 || !now.known || now.first != b->first)
+		return e;
+	return segment_error(error, error_size, -EBADMSG,
+	                     "%s/" BEGINS_FILE ": no segment begins with sequence %" PRIu64, r->dir,
+	                     b->first);
+}
+
+/* Reads on to the end or to the damage. */
+static int verify_rest(struct segment_reader *r, struct beginning *b, struct segment_report *ret,
+                       char *error, size_t error_size)
+{
+	struct record record = {0};
+	int e;
+
+	while ((e = segment_read(r, &record, error, error_size)) > 0) {
 		if (ret->records++ == 0)
 			ret->first = record.sequence;
 		ret->last = record.sequence;
+		e = beginning_pass(r, b, error, error_size);
+		if (e < 0)
+			break;
 	}
-	ret->segments = r->count;
-	ret->compressed = r->packed;
-	ret->bytes = r->before + r->headless;
-	if (r->open) {
-		ret->bytes += r->scan.size;
-		ret->torn_bytes = e < 0 ? 0 : r->scan.size - r->scan.offset + r->headless;
-		memcpy(ret->chain, r->scan.chain, SHA256_BYTES);
+	if (e == 0)
+		e = beginning_end(r, b, error, error_size);
+	return e;
+}
+
+static void report_add(const struct segment_reader *r, int e, struct segment_report *ret)
+{
+	ret->segments += r->count;
+	ret->compressed += r->packed;
+	ret->bytes += r->before + r->headless;
+	if (!r->open)
+		return;
+	ret->bytes += r->scan.size;
+	ret->next = r->scan.next;
+	ret->torn_bytes = e < 0 ? 0 : r->scan.size - r->scan.offset + r->headless;
+	memcpy(ret->chain, r->scan.chain, SHA256_BYTES);
+}
+
+/* The first sequence of the segment behind the damaged one, if it is not read yet. */
+static bool behind_damage(const struct segment_reader *r, uint64_t *ret)
+{
+	uint64_t *firsts = NULL;
+	size_t count = 0, at = 0;
+
+	if (segment_list(r->dir_fd, &firsts, &count) < 0)
+		return false;
+	while (at < count && firsts[at] <= r->damaged)
+		at++;
+	bool more = at < count && firsts[at] > r->from;
+	if (more)
+		*ret = firsts[at];
+	free(firsts);
+	return more;
+}
+
+/* From `*from` on. 0; -EBADMSG, -errno with `error`; *ret_more: *from is where it can be gone on behind the damage. */
+static int verify_from(const char *dir, enum segment_kind kind, uint64_t *from,
+                       struct segment_report *ret, bool *ret_more, char *error, size_t error_size)
+{
+	struct segment_reader *r = NULL;
+	struct beginning b;
+
+	*ret_more = false;
+	int e = segment_reader_open(dir, kind, *from, &r, error, error_size);
+	if (!r)
+		return e;
+	e = beginning_read(r, &b, error, error_size);
+	if (e == 0)
+		e = verify_rest(r, &b, ret, error, error_size);
+	report_add(r, e, ret);
+	if (e == -EBADMSG) {
+		ret->damaged += r->damaged >= *from;
+		*ret_more = kind == SEGMENT_EVIDENCE && behind_damage(r, from);
 	}
 	segment_reader_close(r);
 	return e;
+}
+
+int segment_verify(const char *dir, enum segment_kind kind, struct segment_report *ret)
+{
+	uint64_t from = 0;
+	bool more;
+	char error[sizeof(ret->error)] = "";
+
+	*ret = (struct segment_report){0};
+	int r = verify_from(dir, kind, &from, ret, &more, ret->error, sizeof(ret->error));
+	while (more)
+		(void)verify_from(dir, kind, &from, ret, &more, error, sizeof(error));
+	return r;
 }

@@ -188,6 +188,7 @@ def anchored(isod):
     table = isoctl("ledger", "verify", state, "--anchors", copy, "--public-key", key).stdout
     check("anchors" in table and "sound" in table, table)
     check(isoctl("ledger", "verify", state, "--anchors", copy).returncode == 2, "a key is needed")
+    whole_state(isod, copy, key)
     cut_off = isoctl("ledger", "cut", "--at", str(told["last"] - 1), ledger)
     check(cut_off.returncode == 0 and verify(ledger)[0] == 0, "one record less, and sound by itself")
     done, told = against(state)
@@ -199,6 +200,69 @@ def anchored(isod):
     done, told = against(state)
     check(done == 1 and "not the one that was anchored" in told["error"] or "its end is missing" in told["error"],
           f"replaced: {told}")
+
+
+def whole(folder, *options):
+    done = isoctl("--json", "verify", folder, *options)
+    return done.returncode, json.loads(done.stdout)
+
+
+def whole_state(isod, anchors, key):
+    """Everything in a state folder by one command, and what is wrong with each part of it, in a copy."""
+    state, copy = isod.path("state"), isod.path("state copy")
+    for options in ((), ("--anchors", anchors, "--public-key", key)):
+        done, told = whole(state, *options)
+        check(done == 0 and told["sound"] and told["anchors"]["agree"] >= 1, f"all of it: {told}")
+        logs = {os.path.relpath(log["path"], state): log for log in told["logs"]}
+        check(list(logs) == ["ledger", "evidence/0", "evidence/1"] and all(log["sound"] for log in logs.values()), logs)
+        check(sum(log["records"] for log in told["logs"] if log["kind"] == "evidence") >= 50, f"the evidence: {logs}")
+    worker = max(("0", "1"), key=lambda w: logs["evidence/" + w]["counted"])
+    check(0 < logs["evidence/" + worker]["counted"] <= logs["evidence/" + worker]["last"], f"as far as counted: {logs}")
+    table = isoctl("verify", state)
+    check(table.returncode == 0 and re.search(r"^result +sound$", table.stdout, re.M) and "anchors" in table.stdout, table.stdout)
+    for part, count in (("ledger", 1), ("evidence", 2), ("evidence/" + worker, 1)):
+        done, told = whole(os.path.join(state, part))
+        check(done == 0 and len(told["logs"]) == count, f"{part} alone: {told}")
+
+    def first(*folder):
+        folder = os.path.join(copy, *folder)
+        return os.path.join(folder, sorted(os.listdir(folder))[0])
+
+    def flip(path, at):
+        with open(path, "r+b") as f:
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 1]))
+
+    def cut_short(path):
+        with open(path, "r+b") as f:
+            f.truncate(os.path.getsize(path) // 2)
+
+    log = re.escape(os.path.join(copy, "evidence", worker))
+    cases = (
+        ("a byte of evidence", lambda: flip(first("evidence", worker), 300), log + r"/\d{20}\.log: offset \d+: sequence \d+: "),
+        ("a byte of the ledger", lambda: flip(first("ledger"), 300), r"ledger/\d{20}\.log: offset \d+: sequence \d+: "),
+        ("evidence without its end", lambda: cut_short(first("evidence", worker)), "it ends with sequence .* counted it up to"),
+        ("no evidence", lambda: shutil.rmtree(os.path.join(copy, "evidence", worker)), "it is missing, and the ledger has counted"),
+        ("the name of an anchor", lambda: flip(os.path.join(copy, "anchors"), 2), "anchors: line 1: this is no anchor"),
+        ("a digit of an anchor", lambda: flip(os.path.join(copy, "anchors"), 90), "anchors: line 1: the signature is not that of"),
+        ("no key", lambda: os.unlink(os.path.join(copy, "anchors.pub")), "anchors.pub: No such file"),
+        ("no ledger", lambda: shutil.rmtree(os.path.join(copy, "ledger")), "ledger: No such file"),
+    )
+    for what, break_it, expected in cases:
+        shutil.copytree(state, copy, ignore=lambda _, names: [n for n in names if n.endswith(".sock")])
+        break_it()
+        done, told = whole(copy)
+        check(done == 1 and not told["sound"] and re.search(expected, told["error"]), f"{what}: {told}")
+        table = isoctl("verify", copy)
+        check(table.returncode == 1 and "DAMAGED" in table.stdout and told["error"] in table.stdout, table.stdout)
+        shutil.rmtree(copy)
+    nothing = isoctl("verify", isod.path("tls"))
+    check(nothing.returncode == 1 and "no state folder" in nothing.stderr, f"{nothing}")
+    check(isoctl("verify", state, "--anchors", anchors).returncode == 2, "a key is needed")
+    wrong = isoctl("verify", os.path.join(state, "evidence"), "--anchors", anchors, "--public-key", key)
+    check(wrong.returncode == 1 and "anchors are of a ledger" in wrong.stderr, f"{wrong}")
 
 
 def head(report):

@@ -38,20 +38,13 @@ static void anchor_now(void)
 	cr_assert_eq(anchor_append(file, str_make(line, (size_t)n)), 0);
 }
 
-static struct anchor_report held_against(int expected)
+static struct anchor_report held_against(bool own, int expected)
 {
-	struct sign_key *public = NULL;
-	struct anchor *anchors = NULL;
 	struct anchor_report report;
-	size_t count = 0;
 
-	cr_assert_eq(sign_key_public(public_path, &public), 0);
-	cr_assert_eq(anchor_load(file, public, &anchors, &count, error, sizeof(error)), 0, "%s",
-	             error);
-	int r = anchor_verify(dir, anchors, count, &report);
+	int r = anchors_prove(dir, file, public_path, own, &report);
 	cr_assert_eq(r, expected, "%d: %s", r, report.error);
-	free(anchors);
-	sign_key_free(public);
+	cr_assert_eq(r == 0, report.error[0] == '\0');
 	return report;
 }
 
@@ -91,7 +84,7 @@ Test(anchor, a_ledger_that_grew_agrees_with_all_its_anchors)
 		anchor_now();
 	}
 	pack_all(SEGMENT_LEDGER);
-	struct anchor_report report = held_against(0);
+	struct anchor_report report = held_against(true, 0);
 	cr_assert_eq(report.proven, 5);
 	close_key();
 }
@@ -113,10 +106,10 @@ Test(anchor, a_ledger_rewritten_as_a_whole_is_found)
 	segment_close(l);
 	struct segment_report sound;
 	cr_assert_eq(segment_verify(dir, SEGMENT_LEDGER, &sound), 0);
-	struct anchor_report report = held_against(-EBADMSG);
-	cr_assert(strstr(report.error,
-	                 "sequence 12: the ledger is not the one that was anchored (line 1"),
-	          "%s", report.error);
+	struct anchor_report report = held_against(true, -EBADMSG);
+	cr_assert(
+		strstr(report.error, "sequence 12: the ledger is not the one that was anchored ("),
+		"%s", report.error);
 	cr_assert_eq(report.proven, 0);
 	close_key();
 }
@@ -131,10 +124,11 @@ Test(anchor, a_ledger_cut_at_its_end_is_found)
 	fill(SEGMENT_LEDGER, 1, 4, 1 << 20);
 	anchor_now();
 	cr_assert_eq(segment_cut(dir, SEGMENT_LEDGER, 14, &aside, error, sizeof(error)), 0);
-	struct anchor_report report = held_against(-EBADMSG);
-	cr_assert(
-		strstr(report.error, "ends with sequence 14, but sequence 16 was anchored (line 2"),
-		"%s", report.error);
+	struct anchor_report report = held_against(true, -EBADMSG);
+	cr_assert(strstr(report.error, "ends with sequence 14, but sequence 16 was anchored ("),
+	          "%s", report.error);
+	cr_assert(strstr(report.error, file) && strstr(report.error, ": line 2)"), "%s",
+	          report.error);
 	cr_assert_eq(report.proven, 1);
 	free(aside);
 	close_key();
@@ -166,37 +160,177 @@ Test(anchor, a_changed_anchor_is_found_wherever)
 	close_key();
 }
 
-/* From a syslog, with other lines and in any order; a line that a crash cut short is none. */
-Test(anchor, they_are_found_among_other_lines)
+/* The two lines of the file's anchors. */
+static struct buf two_anchors(struct str *ret_first, struct str *ret_second)
 {
-	struct buf text;
-	struct anchor *anchors = NULL;
-	size_t count;
-
-	open_key();
 	fill(SEGMENT_LEDGER, 3, 4, 500);
 	anchor_now();
 	fill(SEGMENT_LEDGER, 3, 4, 500);
 	anchor_now();
 	struct buf lines = path_content(file);
-	struct str rest = buf_str(&lines), first = str_split(&rest, '\n'),
-		   second = str_split(&rest, '\n');
+	struct str rest = buf_str(&lines);
+	*ret_first = str_split(&rest, '\n');
+	*ret_second = str_split(&rest, '\n');
+	return lines;
+}
+
+/* In any order, with text in front. */
+Test(anchor, they_are_found_among_the_lines_of_a_syslog)
+{
+	struct str first, second;
+	struct buf text;
+
+	open_key();
+	struct buf lines = two_anchors(&first, &second);
 	buf_init(&text, 0);
 	buf_printf(&text,
-	           "Nov 23 18:00:00 host isod[7]: %.*s\r\nsomething else\nisod-anchor-1 test 9\n"
-	           "Nov 23 17:00:00 host isod[7]: %.*s\n\n%.*s",
-	           (int)second.n, second.p, (int)first.n, first.p, 60, first.p);
+	           "Nov 23 18:00:00 host isod[7]: %.*s\r\nsomething else\n"
+	           "Nov 23 17:00:00 host isod[7]: %.*s\n\n",
+	           (int)second.n, second.p, (int)first.n, first.p);
 	put_path(file, buf_str(&text));
-	cr_assert_eq(held_against(0).proven, 2);
-	anchor_now();
-	cr_assert_eq(held_against(0).proven, 3, "behind a torn line");
-	/* One whose signature is wrong is told. */
-	text.p[text.n - 100] = text.p[text.n - 100] == '0' ? '1' : '0';
-	put_path(file, buf_str(&text));
-	int r = anchor_load(file, key, &anchors, &count, error, sizeof(error));
-	cr_assert(r == -EKEYREJECTED && strstr(error, ": line 4: the signature"), "%d %s", r,
-	          error);
+	struct anchor_report report = held_against(false, 0);
+	cr_assert_eq(report.proven, 2);
+	cr_assert_eq(report.others, 2);
+	report = held_against(true, -EBADMSG);
+	cr_assert(strstr(report.error, ": line 1: this is no anchor"), "%s", report.error);
 	buf_release(&text);
 	buf_release(&lines);
+	close_key();
+}
+
+/* Whatever is changed in a line is told, with file and line; no changed anchor passes for none. */
+Test(anchor, a_changed_line_is_named)
+{
+	struct str first, second;
+	char where[600];
+
+	open_key();
+	struct buf lines = two_anchors(&first, &second);
+	snprintf(where, sizeof(where), "%s: line 2: ", file);
+	for (size_t at = first.n + 1; at + 1 < lines.n; at++) {
+		lines.p[at] ^= 2;
+		put_path(file, buf_str(&lines));
+		int expected = anchor_parse(second, key, &(struct anchor){0});
+		cr_assert(expected == -EBADMSG || expected == -EKEYREJECTED, "byte %zu", at);
+		struct anchor_report report = held_against(true, expected);
+		cr_assert(strstr(report.error, where), "%s", report.error);
+		/* In a syslog a line that does not even begin like an anchor is one of the others. */
+		if (at >= first.n + 1 + strlen("isod-anchor-1 "))
+			held_against(false, expected);
+		lines.p[at] ^= 2;
+	}
+	buf_release(&lines);
+	close_key();
+}
+
+/* A crash leaves a piece of a last line: told, and cut off by the next one. Cut short inside the file it is damage. */
+Test(anchor, a_torn_line_is_told_and_goes_away)
+{
+	struct str first, second;
+	struct buf text;
+
+	open_key();
+	struct buf lines = two_anchors(&first, &second);
+	for (size_t n = first.n + 2; n <= lines.n - 2; n += 7) {
+		put_path(file, str_head(buf_str(&lines), n));
+		struct anchor_report report = held_against(true, 0);
+		cr_assert_eq(report.proven, 1);
+		cr_assert_eq(report.torn, 2);
+	}
+	put_path(file, str_head(buf_str(&lines), first.n + 100));
+	anchor_now();
+	struct anchor_report report = held_against(true, 0);
+	cr_assert_eq(report.proven, 2);
+	cr_assert_eq(report.torn, 0);
+	buf_init(&text, 0);
+	buf_printf(&text, "%.*s\n%.*s\n", 100, first.p, (int)second.n, second.p);
+	put_path(file, buf_str(&text));
+	report = held_against(true, -EBADMSG);
+	cr_assert(strstr(report.error, ": line 1: this is no anchor"), "%s", report.error);
+	/* Nothing but a piece, as the first one ever leaves it; and zeros, as a power cut does. */
+	put_path(file, str_head(first, 60));
+	held_against(true, -ENODATA);
+	buf_reset(&text);
+	buf_add(&text, first);
+	buf_add(&text, STR("\n\0\0\0\0\0\0\0\0"));
+	put_path(file, buf_str(&text));
+	report = held_against(true, 0);
+	cr_assert_eq(report.torn, 2);
+	anchor_now();
+	cr_assert_eq(held_against(true, 0).proven, 2);
+	buf_release(&text);
+	buf_release(&lines);
+	close_key();
+}
+
+/* ---- a ledger whose beginning retention took ---- */
+
+static void remove_oldest(unsigned count)
+{
+	struct segment_info info;
+
+	while (count--) {
+		cr_assert_eq(segment_oldest(dir, SEGMENT_LEDGER, &info), 1);
+		cr_assert_eq(segment_remove(dir, SEGMENT_LEDGER, &info, error, sizeof(error)), 0);
+	}
+}
+
+Test(anchor, a_beginning_that_was_removed_is_proven_by_what_stands_behind_it)
+{
+	open_key();
+	for (int i = 0; i < 6; i++) {
+		fill(SEGMENT_LEDGER, 3, 4, 500);
+		anchor_now();
+	}
+	remove_oldest(3);
+	uint64_t first = segment_at(0);
+	struct anchor_report report = held_against(true, 0);
+	cr_assert_eq(report.first, first);
+	cr_assert_eq(report.before + report.proven, 6);
+	cr_assert(report.before > 0 && report.behind >= first - 1, "%llu",
+	          (unsigned long long)report.behind);
+	close_key();
+}
+
+/* The anchor of the last record that was removed: it is the chain value that the rest begins with. */
+Test(anchor, the_anchor_right_before_the_beginning_counts)
+{
+	char line[ANCHOR_LINE_MAX];
+	struct segment_report report;
+
+	open_key();
+	fill(SEGMENT_LEDGER, 1, 4, 100); /* the segment is full, the next one is begun */
+	cr_assert_eq(segment_verify(dir, SEGMENT_LEDGER, &report), 0);
+	cr_assert_eq(report.last, 4);
+	anchor_now();
+	fill(SEGMENT_LEDGER, 1, 4, 1 << 20);
+	remove_oldest(1);
+	cr_assert_eq(segment_at(0), 5);
+	struct anchor_report found = held_against(true, 0);
+	cr_assert_eq(found.behind, 4);
+	cr_assert_eq(found.proven, 1);
+	/* Signed, but of another ledger. */
+	report.chain[0] ^= 1;
+	int n = anchor_line(key, "test", 4, MINUTE, report.chain, line);
+	cr_assert_eq(anchor_append(file, str_make(line, (size_t)n)), 0);
+	found = held_against(true, -EBADMSG);
+	cr_assert(strstr(found.error, "sequence 4: the ledger is not the one"), "%s", found.error);
+	close_key();
+}
+
+/* Who makes up a ledger that begins behind everything that was anchored gets no further with it. */
+Test(anchor, a_ledger_behind_all_anchors_is_not_proven)
+{
+	open_key();
+	fill(SEGMENT_LEDGER, 1, 3, 500);
+	anchor_now();
+	fill(SEGMENT_LEDGER, 8, 4, 500);
+	remove_oldest(2);
+	cr_assert_gt(segment_at(0), 4);
+	struct segment_report sound;
+	cr_assert_eq(segment_verify(dir, SEGMENT_LEDGER, &sound), 0, "%s", sound.error);
+	struct anchor_report found = held_against(true, -EBADMSG);
+	cr_assert(strstr(found.error, "begins behind all that was anchored (up to 3 in"), "%s",
+	          found.error);
 	close_key();
 }

@@ -331,6 +331,44 @@ Test(segment, a_flipped_bit_in_an_older_segment_is_damage)
 	}
 }
 
+/* Of evidence, which goes on behind its damage, the proof does too. */
+Test(segment, every_damaged_segment_of_evidence_is_counted_and_the_rest_is_proven)
+{
+	struct segment_report before, report;
+
+	fill(SEGMENT_EVIDENCE, 40, 10, 4000);
+	cr_assert_eq(segment_verify(dir, SEGMENT_EVIDENCE, &before), 0);
+	cr_assert_eq(before.next, before.last + 1);
+	size_t count = segment_count();
+	cr_assert_geq(count, 5);
+	uint64_t lost = 0;
+	for (size_t i = 1; i + 1 < count; i += 2) {
+		struct buf b = file_content(segment_at(i));
+		b.p[i == 1 ? 3 : b.n / 2] ^= 1; /* a header, then a record in the middle */
+		put_file(segment_at(i), buf_str(&b));
+		lost++;
+		buf_release(&b);
+	}
+	cr_assert_eq(segment_verify(dir, SEGMENT_EVIDENCE, &report), -EBADMSG);
+	cr_assert_eq(report.damaged, lost);
+	cr_assert_eq(report.last, before.last, "the newest is read");
+	cr_assert(report.records < before.records && report.records > before.records / 3);
+	char expected[64];
+	snprintf(expected, sizeof(expected), "%020" PRIu64 ".log: offset 0:", segment_at(1));
+	cr_assert(strstr(report.error, expected), "%s", report.error);
+	/* Of a ledger nothing behind the first damage counts. */
+	renew();
+	fill(SEGMENT_LEDGER, 40, 10, 4000);
+	struct buf b = file_content(segment_at(1));
+	b.p[b.n / 2] ^= 1;
+	put_file(segment_at(1), buf_str(&b));
+	buf_release(&b);
+	cr_assert_eq(segment_verify(dir, SEGMENT_LEDGER, &report), -EBADMSG);
+	cr_assert_eq(report.damaged, 1);
+	cr_assert(report.last >= segment_at(1) - 1 && report.last < segment_at(2), "%" PRIu64,
+	          report.last);
+}
+
 /* Who can write the file can also mend the checksum. */
 Test(segment, a_changed_record_with_a_mended_checksum_breaks_the_chain)
 {
