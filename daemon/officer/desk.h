@@ -26,10 +26,13 @@ struct step {
 #define ENTITY_KEY_MAX 320
 struct str entity_key(const Isod__V1__Entity *e, char out[static ENTITY_KEY_MAX]);
 
-/* An entity of a match as the desks look it up: by its key, whose hash is worked out once for all of them. */
-struct entity_at {
-	struct str key;
-	uint64_t hash; /* by the state's seed for entities (officer/state.h) */
+/* A match as the desks look it up: hashes worked out once for all of them. */
+struct match_at {
+	struct entity_at {
+		struct str key;
+		uint64_t hash; /* by the state's seed for entities (officer/state.h) */
+	} * entities;          /* as many as the match has */
+	uint64_t rule;         /* map_hash(0, its rule) */
 };
 
 void step_dirty(const struct step *s, enum view_kind kind, struct str key);

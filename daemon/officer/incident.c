@@ -90,17 +90,17 @@ static bool user_binds(const Isod__V1__Match *m)
 	       !match_entity(m, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
 }
 
-static const struct entity_at *first_of(const Isod__V1__Match *m, const struct entity_at *at,
+static const struct entity_at *first_of(const Isod__V1__Match *m, const struct match_at *at,
                                         Isod__V1__EntityKind kind)
 {
 	for (size_t i = 0; i < m->n_entities; i++)
 		if (m->entities[i]->kind == kind)
-			return &at[i];
+			return &at->entities[i];
 	return NULL;
 }
 
 static Isod__V1__Incident *incident_find(const struct incident_desk *d, const struct step *s,
-                                         const Isod__V1__Match *m, const struct entity_at *at)
+                                         const Isod__V1__Match *m, const struct match_at *at)
 {
 	const struct entity_at *address = first_of(m, at, ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS);
 	const struct entity_at *user = first_of(m, at, ISOD__V1__ENTITY_KIND__ENTITY_USER);
@@ -159,13 +159,14 @@ static bool has_entity(const Isod__V1__Incident *i, const Isod__V1__Entity *e)
 }
 
 static void add_entities(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m,
-                         const struct entity_at *at)
+                         const struct match_at *match)
 {
 	for (size_t a = 0; a < m->n_entities && i->n_entities < INCIDENT_ENTITIES_MAX; a++) {
 		const Isod__V1__Entity *e = m->entities[a];
+		const struct entity_at *at = &match->entities[a];
 		/* Whatever points at this incident went through here before. */
-		if ((uintptr_t)map_get_at(&d->by_entity, at[a].key, at[a].hash) == i->id ||
-		    (note_entity(d, i->id, at[a].hash) && has_entity(i, e)))
+		if ((uintptr_t)map_get_at(&d->by_entity, at->key, at->hash) == i->id ||
+		    (note_entity(d, i->id, at->hash) && has_entity(i, e)))
 			continue;
 		Isod__V1__Entity **to = pb_add(&i->entities, &i->n_entities, sizeof(*to));
 		*to = xmalloc(sizeof(**to));
@@ -245,12 +246,16 @@ static void add_evidence(struct incident_desk *d, Isod__V1__Incident *i, const I
 		add_evidence_ref(d, i, m->evidence);
 }
 
+static uint8_t *rule_hint(const struct incident_desk *d, const Isod__V1__Incident *i, uint64_t hash)
+{
+	return &d->glances[i->id - 1].rules[hash % RULE_HINTS];
+}
+
 /* The rule's count in the incident, or NULL. The glance tells where it stood the last time. */
 static Isod__V1__RuleCount *find_rule(struct incident_desk *d, const Isod__V1__Incident *i,
-                                      const char *rule)
+                                      const char *rule, uint64_t hash)
 {
-	uint64_t hash = map_hash(0, str_of(rule));
-	uint8_t *hint = &d->glances[i->id - 1].rules[hash % RULE_HINTS];
+	uint8_t *hint = rule_hint(d, i, hash);
 
 	if (*hint < i->n_rules && strcmp(i->rules[*hint]->rule, rule) == 0)
 		return i->rules[*hint];
@@ -263,9 +268,9 @@ static Isod__V1__RuleCount *find_rule(struct incident_desk *d, const Isod__V1__I
 }
 
 static void add_rule(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m,
-                     uint64_t when)
+                     uint64_t hash, uint64_t when)
 {
-	Isod__V1__RuleCount *rule = find_rule(d, i, m->rule);
+	Isod__V1__RuleCount *rule = find_rule(d, i, m->rule, hash);
 
 	if (!rule) {
 		Isod__V1__RuleCount **at = pb_add(&i->rules, &i->n_rules, sizeof(*at));
@@ -417,7 +422,7 @@ static const char *judge(Isod__V1__Incident *i, const Isod__V1__Match *m, bool s
 }
 
 const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struct step *s,
-                                            const Isod__V1__Match *m, const struct entity_at *at,
+                                            const Isod__V1__Match *m, const struct match_at *at,
                                             const char **ret_reason)
 {
 	Isod__V1__Incident *i = incident_find(d, s, m, at);
@@ -441,12 +446,12 @@ const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struc
 	add_entities(d, i, m, at);
 	add_tags(i, m);
 	add_evidence(d, i, m);
-	add_rule(d, i, m, when);
+	add_rule(d, i, m, at->rule, when);
 	timeline_match(i, m, when);
 	/* A storm gathers strangers: what they share is the rule, so their entities bind nothing to it. */
 	for (size_t e = 0; e < m->n_entities && !storm; e++)
 		if (m->entities[e]->kind != ISOD__V1__ENTITY_KIND__ENTITY_USER || user_binds(m))
-			remember(d, s, &at[e], i->id);
+			remember(d, s, &at->entities[e], i->id);
 	step_dirty_id(s, VIEW_INCIDENT, i->id);
 	if (s->effects->incident)
 		s->effects->incident(s->effects->arg, i);
@@ -459,31 +464,57 @@ static void fetch(const void *p, size_t size)
 		__builtin_prefetch((const char *)p + at, 1);
 }
 
-void incident_fetch(const struct incident_desk *d, const struct map_entry *e, uint64_t hash,
-                    int round)
+/* Where the rule may stand, else the first. */
+static Isod__V1__RuleCount **rule_guess(const struct incident_desk *d, const Isod__V1__Incident *i,
+                                        const struct match_at *at)
 {
-	size_t at = (uintptr_t)e->value - 1;
+	uint8_t hint = *rule_hint(d, i, at->rule);
 
-	if (!e->key.p || at >= d->count)
+	return &i->rules[hint < i->n_rules ? hint : 0];
+}
+
+static void fetch_parts(const struct incident_desk *d, const Isod__V1__Incident *i,
+                        const struct match_at *at, int round)
+{
+	Isod__V1__RuleCount **rule = i->n_rules ? rule_guess(d, i, at) : NULL;
+	Isod__V1__TimelineEntry **last = i->n_timeline ? i->timeline + i->n_timeline - 1 : NULL;
+	char **technique = i->n_techniques ? i->techniques : NULL;
+
+	switch (round) {
+	case 2:
+		__builtin_prefetch(rule);
+		__builtin_prefetch(last);
+		__builtin_prefetch(technique);
+		break;
+	case 3:
+		if (rule)
+			fetch(*rule, sizeof(**rule));
+		if (last)
+			fetch(*last, sizeof(**last));
+		__builtin_prefetch(technique ? *technique : NULL);
+		break;
+	default:
+		__builtin_prefetch(rule ? (*rule)->rule : NULL);
+		__builtin_prefetch(last ? (*last)->rule : NULL);
+		break;
+	}
+}
+
+void incident_fetch(const struct incident_desk *d, const struct map_entry *e,
+                    const struct match_at *at, int round)
+{
+	size_t id = (uintptr_t)e->value;
+
+	if (id - 1 >= d->count)
 		return;
 	if (round == 0) {
-		__builtin_prefetch(e->key.p);
-		__builtin_prefetch(&d->items[at]);
-		fetch(&d->glances[at], offsetof(struct incident_glance, entities));
-		__builtin_prefetch(&d->glances[at].entities[(hash >> 6) % ENTITY_WORDS], 1);
-		return;
+		__builtin_prefetch(&d->items[id - 1]);
+		fetch(&d->glances[id - 1], sizeof(*d->glances));
+	} else if (round == 1) {
+		fetch(d->items[id - 1], sizeof(**d->items));
+	} else {
+		fetch_parts(d, d->items[id - 1], at, round);
 	}
-	const Isod__V1__Incident *i = d->items[at];
-	if (round == 1) {
-		fetch(i, sizeof(*i));
-		return;
-	}
-	if (i->n_rules)
-		__builtin_prefetch(i->rules);
-	if (i->n_timeline)
-		__builtin_prefetch(i->timeline + i->n_timeline - 1);
-	if (i->n_techniques)
-		__builtin_prefetch(i->techniques);
 }
 
 /* ---- commands ---- */

@@ -39,20 +39,20 @@ struct incident_desk {
 	struct map by_rule;   /* rule id → struct opener: what it opened lately */
 };
 
-/* `seed`: of the hashes in struct entity_at. */
+/* `seed`: of the hashes in struct match_at. */
 void incident_init(struct incident_desk *d, uint64_t seed);
 void incident_release(struct incident_desk *d);
 /* A match that is not silent, or one that a correlation produced. Returns the incident it went to, or NULL when it
- * opened and joined none. `at`: its entities. *ret_reason: "opened", "severity raised to high" or NULL when there is
+ * opened and joined none. *ret_reason: "opened", "severity raised to high" or NULL when there is
  * nothing to tell. */
 const Isod__V1__Incident *incident_on_match(struct incident_desk *d, const struct step *s,
-                                            const Isod__V1__Match *m, const struct entity_at *at,
+                                            const Isod__V1__Match *m, const struct match_at *at,
                                             const char **ret_reason);
 /* What a match that is about to come will touch, fetched ahead into the processor's cache, in INCIDENT_ROUNDS rounds with
- * other work between them; `e` is the entry of one of its entities in by_entity. They only read. */
-#define INCIDENT_ROUNDS 3
-void incident_fetch(const struct incident_desk *d, const struct map_entry *e, uint64_t hash,
-                    int round);
+ * other work between them; `e` is the entry in by_entity of its strongest entity. They only read. */
+#define INCIDENT_ROUNDS 5
+void incident_fetch(const struct incident_desk *d, const struct map_entry *e,
+                    const struct match_at *at, int round);
 /* Acknowledge and close. The incident, or NULL when the command does not apply to its state. */
 const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const struct step *s,
                                               const Isod__V1__Command *c);

@@ -132,12 +132,12 @@ static Isod__V1__EntityRisk *risk_at(struct risk_desk *d, const struct step *s,
 }
 
 void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m,
-                   const struct entity_at *at, uint64_t incident)
+                   const struct match_at *at, uint64_t incident)
 {
 	unsigned level = m->level > ISOD__V1__LEVEL__LEVEL_CRITICAL ? 0 : (unsigned)m->level;
 
 	for (size_t i = 0; i < m->n_entities; i++) {
-		Isod__V1__EntityRisk *r = risk_at(d, s, m->entities[i], &at[i]);
+		Isod__V1__EntityRisk *r = risk_at(d, s, m->entities[i], &at->entities[i]);
 		uint64_t points = severity_milli[level] * CONFIDENCE_PERCENT / 100 *
 		                  asset_percent(s->settings, m->entities[i]) / 100;
 		uint64_t score = risk_score(d, r, s->time_ns) + points;
@@ -147,7 +147,7 @@ void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Ma
 		r->matches++;
 		if (incident)
 			r->last_incident = incident;
-		step_dirty(s, VIEW_RISK, at[i].key);
+		step_dirty(s, VIEW_RISK, at->entities[i].key);
 	}
 }
 

@@ -14,12 +14,12 @@ struct risk_desk {
 	uint64_t half_life_ns; /* of the last settings */
 };
 
-/* `seed`: of the hashes in struct entity_at. */
+/* `seed`: of the hashes in struct match_at. */
 void risk_init(struct risk_desk *d, uint64_t seed);
 void risk_release(struct risk_desk *d);
-/* `at`: its entities. `incident`: where the match went, 0 for none. */
+/* `incident`: where the match went, 0 for none. */
 void risk_on_match(struct risk_desk *d, const struct step *s, const Isod__V1__Match *m,
-                   const struct entity_at *at, uint64_t incident);
+                   const struct match_at *at, uint64_t incident);
 
 /* Fetches what the entry of `entities` points to into the processor's cache, for a match that is about to come. */
 void risk_fetch(const struct map_entry *e);

@@ -144,21 +144,24 @@ bool state_has_match(const struct state *s, const Isod__V1__Match *m)
 
 /* ---- the fold ---- */
 
-static const struct entity_at *entities_at(struct state *s, const Isod__V1__Match *m)
+static const struct match_at *match_at(struct state *s, const Isod__V1__Match *m)
 {
-	struct entity_at *at = arena_alloc(&s->ahead, m->n_entities * sizeof(*at));
+	struct match_at *at = arena_alloc(&s->ahead, sizeof(*at));
 	char text[ENTITY_KEY_MAX];
 
+	at->rule = map_hash(0, str_of(m->rule));
+	at->entities = arena_alloc(&s->ahead, m->n_entities * sizeof(*at->entities));
 	for (size_t i = 0; i < m->n_entities; i++) {
-		at[i].key = arena_str(&s->ahead, entity_key(m->entities[i], text));
-		at[i].hash = map_hash(s->seed, at[i].key);
+		struct entity_at *e = &at->entities[i];
+		e->key = arena_str(&s->ahead, entity_key(m->entities[i], text));
+		e->hash = map_hash(s->seed, e->key);
 	}
 	return at;
 }
 
 /* A match that counts for itself visits the desks in their order. */
 static void visit_desks(struct state *s, const struct step *step, const Isod__V1__Match *m,
-                        const struct entity_at *at)
+                        const struct match_at *at)
 {
 	const char *reason;
 	const Isod__V1__Incident *i = incident_on_match(&s->incident, step, m, at, &reason);
@@ -174,11 +177,11 @@ static void visit_derived(struct state *s, const struct step *step,
 {
 	for (size_t i = 0; i < count; i++)
 		if (!derived[i]->silent)
-			visit_desks(s, step, derived[i], entities_at(s, derived[i]));
+			visit_desks(s, step, derived[i], match_at(s, derived[i]));
 }
 
 static void apply_match(struct state *s, const struct step *step, const Isod__V1__Match *m,
-                        const struct entity_at *at)
+                        const struct match_at *at)
 {
 	const Isod__V1__Match *const *derived;
 
@@ -216,8 +219,8 @@ static void apply_command(struct state *s, const struct step *step, const Isod__
 		reporting_on_handled(&s->reporting, step, i->id);
 }
 
-/* `at`: the entities of a match that is not silent. */
-static void apply(struct state *s, const struct numbered *n, const struct entity_at *at,
+/* `at`: of a match that is not silent. */
+static void apply(struct state *s, const struct numbered *n, const struct match_at *at,
                   const struct effects *effects)
 {
 	static const struct effects none = {0};
@@ -258,43 +261,71 @@ static void apply(struct state *s, const struct numbered *n, const struct entity
 
 /* ---- ahead ---- */
 
-#define TOUCHES_MAX                                                                                \
-	(4 * STATE_AHEAD) /* entities that are fetched ahead; a match has three at most times */
+#define FETCHED_MAX 4 /* entities of a match that are fetched ahead; most have three at most */
 
-/* One entity on its way into the cache: its places with the desks. */
+/* One match on its way into the cache. */
 struct touch {
-	const struct entity_at *at;
-	const struct map_entry *risk, *incident;
+	const struct match_at *at;
+	size_t count;     /* of its entities, and */
+	size_t strongest; /* the one that it is grouped by first */
+	const struct map_entry *risk[FETCHED_MAX], *incident[FETCHED_MAX];
 };
 
-/* What one round waits for comes from memory for all of them together. */
-static void fetch_entities(const struct state *s, struct touch *touches, size_t count)
+static void touch_begin(struct state *s, struct touch *t, const Isod__V1__Match *m)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct touch *t = &touches[i];
-		t->risk = map_fetch_entry(&s->risk.entities, t->at->hash);
-		t->incident = map_fetch_entry(&s->incident.by_entity, t->at->hash);
+	*t = (struct touch){.at = match_at(s, m)};
+	t->count = m->n_entities < FETCHED_MAX ? m->n_entities : FETCHED_MAX;
+	for (size_t i = 0; i < t->count; i++) {
+		map_fetch_slot(&s->risk.entities, t->at->entities[i].hash);
+		map_fetch_slot(&s->incident.by_entity, t->at->entities[i].hash);
+		if (m->entities[i]->kind == ISOD__V1__ENTITY_KIND__ENTITY_ADDRESS)
+			t->strongest = i;
 	}
-	for (size_t i = 0; i < count; i++) {
-		const struct touch *t = &touches[i];
-		if (t->risk)
-			risk_fetch(t->risk);
-		if (t->incident)
-			incident_fetch(&s->incident, t->incident, t->at->hash, 0);
-	}
-	for (int round = 1; round < INCIDENT_ROUNDS; round++)
-		for (size_t i = 0; i < count; i++)
-			if (touches[i].incident)
-				incident_fetch(&s->incident, touches[i].incident,
-				               touches[i].at->hash, round);
 }
 
-/* Works out the entities of the matches among the records, and fetches what all of them will touch. */
+static void touch_entries(const struct state *s, struct touch *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		uint64_t hash = t->at->entities[i].hash;
+		t->risk[i] = map_fetch_entry(&s->risk.entities, hash);
+		t->incident[i] = map_fetch_entry(&s->incident.by_entity, hash);
+	}
+}
+
+static void touch_values(const struct state *s, const struct touch *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->risk[i])
+			risk_fetch(t->risk[i]);
+		if (t->incident[i])
+			__builtin_prefetch(t->incident[i]->key.p);
+	}
+	if (t->count && t->incident[t->strongest])
+		incident_fetch(&s->incident, t->incident[t->strongest], t->at, 0);
+}
+
+/* In rounds: what one waits for comes from memory for all matches together. */
+static void fetch_touches(const struct state *s, struct touch *touches, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		touch_entries(s, &touches[i]);
+	for (size_t i = 0; i < count; i++)
+		touch_values(s, &touches[i]);
+	for (int round = 1; round < INCIDENT_ROUNDS; round++)
+		for (size_t i = 0; i < count; i++) {
+			const struct touch *t = &touches[i];
+			if (t->count && t->incident[t->strongest])
+				incident_fetch(&s->incident, t->incident[t->strongest], t->at,
+				               round);
+		}
+}
+
+/* Works out how the matches among the records are looked up, and fetches what all of them will touch. */
 static void look_ahead(struct state *s, const struct numbered *records, size_t count,
-                       const struct entity_at **at)
+                       const struct match_at **at)
 {
 	const Isod__V1__Match *matches[STATE_AHEAD];
-	struct touch touches[TOUCHES_MAX];
+	struct touch touches[STATE_AHEAD];
 	size_t n = 0, touched = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -305,23 +336,19 @@ static void look_ahead(struct state *s, const struct numbered *records, size_t c
 		matches[n++] = m;
 		if (m->silent)
 			continue;
-		at[i] = entities_at(s, m);
-		for (size_t e = 0; e < m->n_entities && touched < TOUCHES_MAX; e++) {
-			touches[touched++].at = &at[i][e];
-			map_fetch_slot(&s->risk.entities, at[i][e].hash);
-			map_fetch_slot(&s->incident.by_entity, at[i][e].hash);
-		}
+		touch_begin(s, &touches[touched], m);
+		at[i] = touches[touched++].at;
 	}
 	if (count < 2)
 		return; /* nothing to wait for together */
 	correlate_prefetch(s->correlate, matches, n);
-	fetch_entities(s, touches, touched);
+	fetch_touches(s, touches, touched);
 }
 
 void state_apply_all(struct state *s, const struct numbered *records, size_t count,
                      const struct effects *effects)
 {
-	const struct entity_at *at[STATE_AHEAD];
+	const struct match_at *at[STATE_AHEAD];
 
 	for (size_t done = 0; done < count;) {
 		size_t n = count - done < STATE_AHEAD ? count - done : STATE_AHEAD;
