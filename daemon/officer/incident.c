@@ -251,20 +251,27 @@ static uint8_t *rule_hint(const struct incident_desk *d, const Isod__V1__Inciden
 	return &d->glances[i->id - 1].rules[hash % RULE_HINTS];
 }
 
-/* The rule's count in the incident, or NULL. The glance tells where it stood the last time. */
-static Isod__V1__RuleCount *find_rule(struct incident_desk *d, const Isod__V1__Incident *i,
+/* The rule's count in the incident, or NULL. */
+static Isod__V1__RuleCount *find_rule(const struct incident_desk *d, const Isod__V1__Incident *i,
                                       const char *rule, uint64_t hash)
 {
-	uint8_t *hint = rule_hint(d, i, hash);
+	uint8_t hint = *rule_hint(d, i, hash);
 
-	if (*hint < i->n_rules && strcmp(i->rules[*hint]->rule, rule) == 0)
-		return i->rules[*hint];
+	if (hint == 0)
+		return NULL;
+	if (hint < RULE_ANYWHERE && strcmp(i->rules[hint - 1]->rule, rule) == 0)
+		return i->rules[hint - 1];
 	for (size_t r = 0; r < i->n_rules; r++)
-		if (strcmp(i->rules[r]->rule, rule) == 0) {
-			*hint = r <= UINT8_MAX ? (uint8_t)r : *hint;
+		if (strcmp(i->rules[r]->rule, rule) == 0)
 			return i->rules[r];
-		}
 	return NULL;
+}
+
+/* The incident's rule at `place` has this hash. */
+static void note_rule(const struct incident_desk *d, const Isod__V1__Incident *i, size_t place,
+                      uint64_t hash)
+{
+	*rule_hint(d, i, hash) = place + 1 < RULE_ANYWHERE ? (uint8_t)(place + 1) : RULE_ANYWHERE;
 }
 
 static void add_rule(struct incident_desk *d, Isod__V1__Incident *i, const Isod__V1__Match *m,
@@ -280,6 +287,7 @@ static void add_rule(struct incident_desk *d, Isod__V1__Incident *i, const Isod_
 		pb_set_text(&rule->title, m->title);
 		rule->level = m->level;
 		rule->first_ns = when;
+		note_rule(d, i, i->n_rules - 1, hash);
 	}
 	rule->count++;
 	rule->first_ns = when < rule->first_ns ? when : rule->first_ns;
@@ -464,19 +472,19 @@ static void fetch(const void *p, size_t size)
 		__builtin_prefetch((const char *)p + at, 1);
 }
 
-/* Where the rule may stand, else the first. */
+/* Where the rule may stand, or NULL. */
 static Isod__V1__RuleCount **rule_guess(const struct incident_desk *d, const Isod__V1__Incident *i,
                                         const struct match_at *at)
 {
 	uint8_t hint = *rule_hint(d, i, at->rule);
 
-	return &i->rules[hint < i->n_rules ? hint : 0];
+	return hint && hint < RULE_ANYWHERE ? &i->rules[hint - 1] : NULL;
 }
 
 static void fetch_parts(const struct incident_desk *d, const Isod__V1__Incident *i,
                         const struct match_at *at, int round)
 {
-	Isod__V1__RuleCount **rule = i->n_rules ? rule_guess(d, i, at) : NULL;
+	Isod__V1__RuleCount **rule = rule_guess(d, i, at);
 	Isod__V1__TimelineEntry **last = i->n_timeline ? i->timeline + i->n_timeline - 1 : NULL;
 	char **technique = i->n_techniques ? i->techniques : NULL;
 
@@ -650,6 +658,8 @@ static void glance(struct incident_desk *d, const Isod__V1__Incident *i)
 		if (i->evidence[n]->sequence > *highest)
 			*highest = i->evidence[n]->sequence;
 	}
+	for (size_t n = 0; n < i->n_rules; n++)
+		note_rule(d, i, n, map_hash(0, str_of(i->rules[n]->rule)));
 	for (size_t n = 0; n < i->n_entities; n++)
 		note_entity(d, i->id,
 		            map_hash(d->by_entity.seed, entity_key(i->entities[n], text)));

@@ -20,11 +20,12 @@
 /* What tells at a glance that something is not yet among what an incident has, worked out from the incident. */
 #define EVIDENCE_SLOTS 8
 #define ENTITY_WORDS   16
-#define RULE_HINTS     8
+#define RULE_HINTS     128
+#define RULE_ANYWHERE  UINT8_MAX
 struct incident_glance {
 	uint64_t highest[EVIDENCE_SLOTS]; /* sequence of its evidence, by worker modulo the slots */
-	uint8_t rules
-		[RULE_HINTS]; /* where a rule stands among its rules, by hash: may be another's */
+	/* By the rule's hash: 0: it is not among its rules; RULE_ANYWHERE; else its place + 1, or another rule's. */
+	uint8_t rules[RULE_HINTS];
 	uint64_t entities[ENTITY_WORDS]; /* a bit set for each of its entities, by hash */
 };
 

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "log/segment.h"
 
-#define BATCH_RECORDS 512
+#define BATCH_RECORDS 128
 #define BATCHES       4 /* the reader may be so far ahead */
 
 struct batch {
