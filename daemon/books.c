@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -298,6 +299,24 @@ static void on_anchor(evutil_socket_t fd, short what, void *arg)
 	arm_anchor(arg);
 }
 
+/* Without the key that signed them (a backup has it not) the anchors cannot be gone on with: they and the public key get
+ * another name, and a new key is made. 0 or -errno. */
+static int set_aside(const char *path, const char *public)
+{
+	char *aside = xasprintf("%s.until-%" PRIu64, path, clock_now() / NS_PER_SECOND);
+	char *key = xasprintf("%s.pub", aside);
+	int r = rename(public, key) < 0 && errno != ENOENT ? -errno : 0;
+
+	if (r == 0 && rename(path, aside) < 0)
+		r = -errno;
+	if (r == 0)
+		log_notice("the key of %s is not here: they are in %s now, and a new key is made",
+		           path, aside);
+	free(key);
+	free(aside);
+	return r;
+}
+
 static int open_anchors(struct books *b, char *error, size_t error_size)
 {
 	const char *state = b->o.config->state_dir;
@@ -307,7 +326,11 @@ static int open_anchors(struct books *b, char *error, size_t error_size)
 		return 0;
 	char *private = xasprintf("%s/anchors.key", state);
 	char *public = xasprintf("%s/anchors.pub", state);
-	int r = sign_key_open(private, public, &b->key);
+	int r = 0;
+	if (access(private, F_OK) < 0 && errno == ENOENT && access(b->anchor_path, F_OK) == 0)
+		r = set_aside(b->anchor_path, public);
+	if (r == 0)
+		r = sign_key_open(private, public, &b->key);
 	if (r < 0)
 		snprintf(error, error_size, "%s: %s", private,
 		         r == -EBADMSG ? "no Ed25519 key" : strerror(-r));

@@ -1,6 +1,7 @@
 /* Evidence and ledger while the daemon runs: finished segments are compressed and removed in time (log/keeper.h), and the
  * ledger's head is anchored (log/anchor.h): in STATE/anchors, signed with STATE/anchors.key (made at the first start;
- * STATE/anchors.pub is the public one), and as the same line to syslog. The view has it too, without a signature, in
+ * STATE/anchors.pub is the public one; without it, after a restore, earlier anchors are set aside with theirs as
+ * STATE/anchors.until-SECONDS and ….pub), and as the same line to syslog. The view has it too, without a signature, in
  * iso:node:NODE. What happens is logged, told as an event of isod's own and counted. One thread, that of the loop; the work itself
  * is done in the keeper's. */
 #ifndef ISOD_BOOKS_H

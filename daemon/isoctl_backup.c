@@ -18,7 +18,9 @@
 #include "isoctl_options.h"
 #include "isoctl_output.h"
 #include "isoctl_table.h"
+#include "log/anchor.h"
 #include "log/ledger.h"
+#include "tools_ledger.pb-c.h"
 
 #define ABOUT      "BACKUP"                          /* the member that tells of it, in lines */
 #define ABOUT_HEAD "sequence %" PRIu64 "\nhead %s\n" /* its first two */
@@ -233,9 +235,23 @@ static bool has_head(const char *ledger, uint64_t sequence, const char *head, ch
 	return r > 0;
 }
 
+/* True if there are none. */
+static bool prove_anchors(const char *dir, const char *ledger, struct anchor_report *ret)
+{
+	char *path = xasprintf("%s/anchors", dir), *key = xasprintf("%s/anchors.pub", dir);
+	int r = 0;
+
+	*ret = (struct anchor_report){0};
+	if (access(path, F_OK) == 0)
+		r = anchors_prove(ledger, path, key, true, ret);
+	free(path);
+	free(key);
+	return r == 0 || r == -ENODATA;
+}
+
 /* Every log in `dir`. NULL, or what is wrong in `error`. */
-static bool prove_logs(const char *dir, struct segment_report *ret_ledger, char *error,
-                       size_t error_size)
+static bool prove_logs(const char *dir, struct segment_report *ret_ledger,
+                       struct anchor_report *ret_anchors, char *error, size_t error_size)
 {
 	char *ledger = xasprintf("%s/ledger", dir), head[HEX_BYTES(SHA256_BYTES)] = "";
 	struct segment_report report;
@@ -249,6 +265,10 @@ static bool prove_logs(const char *dir, struct segment_report *ret_ledger, char 
 		ok = false;
 	}
 	ok = ok && has_head(ledger, sequence, head, error, error_size);
+	if (ok && !prove_anchors(dir, ledger, ret_anchors)) {
+		snprintf(error, error_size, "%s", ret_anchors->error);
+		ok = false;
+	}
 	for (unsigned worker = 0; ok; worker++) {
 		char *evidence = xasprintf("%s/evidence/%u", dir, worker);
 		bool there = access(evidence, F_OK) == 0;
@@ -275,23 +295,49 @@ static int put_in_place(const char *part, const char *dir)
 	return r == 0 && rename(part, dir) < 0 ? -errno : r;
 }
 
-static int restore_into(const char *file, const char *part, const char *dir)
+static int not_restored(const struct isoctl *ctl, char *dir, const char *what, char *why)
+{
+	Isod__V1__RestoreReport report = ISOD__V1__RESTORE_REPORT__INIT;
+
+	if (!ctl->json)
+		return failed(what, why);
+	report.path = dir;
+	report.error = why;
+	output_json(&report.base);
+	return ISOCTL_FAILED;
+}
+
+static int restore_into(const struct isoctl *ctl, const char *file, const char *part, char *dir)
 {
 	struct backup_restored done;
 	struct segment_report ledger;
+	struct anchor_report anchors;
 	char error[1024] = "";
 
-	if (backup_unpack(file, part, &done, error, sizeof(error)) < 0)
-		return failed("nothing was restored", error);
-	if (!prove_logs(part, &ledger, error, sizeof(error)))
-		return failed("nothing was restored", error);
+	if (backup_unpack(file, part, &done, error, sizeof(error)) < 0 ||
+	    !prove_logs(part, &ledger, &anchors, error, sizeof(error)))
+		return not_restored(ctl, dir, "nothing was restored", error);
 	int r = put_in_place(part, dir);
-	if (r < 0)
-		return failed(dir,
-		              r == -ENOTEMPTY || r == -EEXIST ? "it is not empty" : strerror(-r));
-	printf("%s: %" PRIu64 " files, %" PRIu64 " bytes; every digest holds, and the ledger is "
-	       "sound: %" PRIu64 " records, the last with sequence %" PRIu64 "\n",
-	       dir, done.members, done.bytes, ledger.records, ledger.last);
+	if (r < 0) {
+		snprintf(error, sizeof(error), "%s",
+		         r == -ENOTEMPTY || r == -EEXIST ? "it is not empty" : strerror(-r));
+		return not_restored(ctl, dir, dir, error);
+	}
+	if (ctl->json) {
+		Isod__V1__RestoreReport report = ISOD__V1__RESTORE_REPORT__INIT;
+		report.path = dir;
+		report.files = done.members;
+		report.bytes = done.bytes;
+		report.records = ledger.records;
+		report.last = ledger.last;
+		report.anchors = anchors.proven;
+		output_json(&report.base);
+	} else {
+		printf("%s: %" PRIu64 " files, %" PRIu64 " bytes; every digest holds, and the "
+		       "ledger is sound: %" PRIu64 " records, the last with sequence %" PRIu64
+		       "; %" PRIu64 " anchors agree\n",
+		       dir, done.members, done.bytes, ledger.records, ledger.last, anchors.proven);
+	}
 	return output_finish() ? 0 : ISOCTL_FAILED;
 }
 
@@ -310,7 +356,6 @@ static int restore(const struct isoctl *ctl, int argc, char **argv)
 	static const struct isoctl_option none[] = {{0}};
 	int r = isoctl_options(none, &argc, argv, 2);
 
-	(void)ctl;
 	if (r)
 		return r;
 	if (argc != 2)
@@ -320,11 +365,12 @@ static int restore(const struct isoctl *ctl, int argc, char **argv)
 		dir[n - 1] = '\0';
 	char *part = xasprintf("%s.part", dir);
 	if (!is_free(dir)) {
-		r = failed(dir, "it is there and not empty; a restore is into an empty folder");
+		char why[] = "it is there and not empty; a restore is into an empty folder";
+		r = not_restored(ctl, dir, dir, why);
 	} else if (mkdir(part, 0750) < 0) {
-		r = failed(part, strerror(errno));
+		r = not_restored(ctl, dir, part, strerror(errno));
 	} else {
-		r = restore_into(argv[0], part, dir);
+		r = restore_into(ctl, argv[0], part, dir);
 		if (r)
 			remove_folder(part);
 	}

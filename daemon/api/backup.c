@@ -140,18 +140,28 @@ static int only_wanted(const struct dirent *e)
 	return wanted(e->d_name);
 }
 
-/* Every file of the folder; `held`: the newest so many are opened at once. 0, or -errno. */
-static int add_folder(struct backup *b, const char *folder, size_t held)
+/* The private key stays where it is: whoever has a copy of it can sign what never was. */
+static int only_anchors(const struct dirent *e)
+{
+	return str_starts(str_of(e->d_name), STR("anchors")) &&
+	       !str_ends(str_of(e->d_name), STR(".key")) && wanted(e->d_name);
+}
+
+/* The folder's files that `choose` takes, "" being the state folder itself; `held`: the newest so many are opened at
+ * once. 0, or -errno. */
+static int add_chosen(struct backup *b, const char *folder, size_t held,
+                      int (*choose)(const struct dirent *))
 {
 	char *path = xasprintf("%s/%s", b->state_dir, folder);
 	struct dirent **found = NULL;
-	int n = scandir(path, &found, only_wanted, alphasort), r = 0;
+	int n = scandir(path, &found, choose, alphasort), r = 0;
 
 	if (n < 0)
 		r = errno == ENOENT ? 0 : -errno;
 	for (int i = 0; i < n; i++) {
-		struct backup_file f = {.name = xasprintf("%s/%s", folder, found[i]->d_name),
-		                        .fd = -1};
+		struct backup_file f = {
+			.name = xasprintf("%s%s%s", folder, *folder ? "/" : "", found[i]->d_name),
+			.fd = -1};
 		if (r == 0 && (size_t)(n - i) <= held)
 			r = open_file(b, &f);
 		/* What has vanished between the listing and the opening was removed by retention. */
@@ -163,6 +173,11 @@ static int add_folder(struct backup *b, const char *folder, size_t held)
 	free(found);
 	free(path);
 	return r;
+}
+
+static int add_folder(struct backup *b, const char *folder, size_t held)
+{
+	return add_chosen(b, folder, held, only_wanted);
 }
 
 static int add_evidence(struct backup *b)
@@ -191,7 +206,7 @@ static int list_files(struct backup *b)
 	if (r == 0)
 		r = add_folder(b, "snapshots", SIZE_MAX);
 	if (r == 0)
-		r = add_folder(b, "anchors", SIZE_MAX);
+		r = add_chosen(b, "", SIZE_MAX, only_anchors);
 	return r == 0 ? add_evidence(b) : r;
 }
 

@@ -1,6 +1,7 @@
 """A backup is taken from a daemon that works, and restored: the restored ledger folds to the digest that the daemon had at
 that record, a daemon starts on it and goes on, and every tool opens the file. What is cut off or changed in one bit, and a
 folder that is not empty, is refused, and nothing of it stays."""
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import threading
 
 from harness import BUILD, Isod, check, main, need
 
-SETTINGS = "snapshot: {interval: 1s, records: 1000}\nevidence: {segment_size: 256KiB}\nledger: {segment_size: 64KiB}\n"
+SETTINGS = "anchors: {interval: 1s}\nsnapshot: {interval: 1s, records: 1000}\nevidence: {segment_size: 256KiB}\nledger: {segment_size: 64KiB}\n"
 
 
 def lines(count, start=0):
@@ -33,6 +34,14 @@ def replay(folder, *more):
 def restore(file, folder):
     return subprocess.run([os.path.join(BUILD, "isoctl"), "restore", file, folder], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def restored_json(file, folder):
+    done = subprocess.run([os.path.join(BUILD, "isoctl"), "--json", "restore", file, folder], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True)
+    told = json.loads(done.stdout)
+    check((done.returncode == 0) == (told["error"] == ""), f"{done}")
+    return told
 
 
 def snapshots(isod):
@@ -80,6 +89,7 @@ def refused(isod, file):
             f.write(content)
         done = restore(bad, isod.path("refused"))
         check(done.returncode == 1 and "nothing was restored" in done.stderr, f"{name}: {done.returncode} {done.stderr}")
+        check(restored_json(bad, isod.path("refused"))["error"], "told as JSON too")
         check(not os.path.exists(isod.path("refused")) and not os.path.exists(isod.path("refused.part")), f"{name}: nothing stays")
     done = restore(file, isod.path("restored"))
     check(done.returncode == 1 and "not empty" in done.stderr, f"a folder in use: {done.stderr}")
@@ -101,7 +111,13 @@ def goes_on(isod, folder, sequence):
         before = other.events("tcp/")
         other.send("--tcp", lines(50, 900000))
         other.wait(lambda: other.events("tcp/") == before + 50, "new events count on")
-        other.isoctl("ledger", "verify", other.path("state"))
+        earlier = [n for n in os.listdir(other.path("state")) if n.startswith("anchors.until-") and not n.endswith(".pub")]
+        check(len(earlier) == 1, f"anchors whose key stayed behind are set aside: {os.listdir(other.path('state'))}")
+        earlier = other.path("state", earlier[0])
+        other.isoctl("verify", other.path("state"), "--anchors", earlier, "--public-key", earlier + ".pub")
+        other.stop()
+        told = json.loads(other.isoctl("--json", "verify", other.path("state")).stdout)
+        check(told["sound"] and told["anchors"]["agree"] >= 1, f"new ones are signed with a new key: {told}")
 
 
 def scenario():
@@ -110,10 +126,15 @@ def scenario():
         isod.send("--tcp", lines(6000))
         isod.wait_events(6000, "tcp/")
         isod.wait(lambda: snapshots(isod), "a snapshot is taken")
+        isod.wait(lambda: os.path.exists(isod.path("state", "anchors")), "an anchor is written")
         sequence = under_load(isod, file)
         os.mkdir(folder)
         done = restore(file, folder)
         check(done.returncode == 0 and "every digest holds" in done.stdout, f"{done.returncode} {done.stdout}{done.stderr}")
+        check({"anchors", "anchors.pub"} < set(os.listdir(folder)), f"anchors are in it: {os.listdir(folder)}")
+        check("anchors.key" not in os.listdir(folder), "the key that signs them is not")
+        told = restored_json(file, isod.path("restored again"))
+        check(told["records"] == told["last"] >= sequence and told["anchors"] >= 1 and told["files"] > 3, told)
         at = str(sequence)
         restored, daemon = replay(folder, "--until", at), replay(isod.path("state"), "--until", at)
         for what in ("records", "head", "digest", "books"):
