@@ -218,7 +218,7 @@ $(BUILD)/bench/load_%: $(BUILD)/tests/bench/load_%.o $(LIB)
 	$(LINK)
 
 $(BUILD)/bench/bench_detect: $(BUILD)/tests/bench/parse_only.o
-$(BUILD)/bench/load_stream: $(BUILD)/tests/bench/traffic.o
+$(BUILD)/bench/load_stream $(BUILD)/bench/bench_pipeline: $(BUILD)/tests/bench/traffic.o
 
 # ---- lint ----
 
@@ -278,6 +278,7 @@ help:
 	@echo "make bench-correlate  speed and memory of correlation"
 	@echo "make bench-replay  how fast the state comes back from ledger and snapshot; RECORDS="
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
+	@echo "make bench-pipeline  where a message's time goes between socket and officer"
 	@echo "make bench-ingest  messages per second, and what durability costs, beside rsyslog"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
