@@ -37,6 +37,48 @@ static void mark(uint64_t *bits, size_t i)
 	bits[i / 64] |= (uint64_t)1 << (i % 64);
 }
 
+static void mark_jobs(struct look *k, const struct value_jobs *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		mark(k->jobs, v->jobs[i]);
+}
+
+static bool has_byte(const struct affix_jobs *a, char byte)
+{
+	unsigned char c = (unsigned char)byte;
+
+	c |= c >= 'A' && c <= 'Z' ? 0x20 : 0;
+	return a->bytes[c / 64] >> c % 64 & 1;
+}
+
+struct found {
+	struct look *k;
+	const struct field_name *n;
+};
+
+static void look_found(void *arg, size_t number)
+{
+	const struct found *f = arg;
+
+	mark_jobs(f->k, &f->n->contains[number]);
+}
+
+/* What the value's beginning, its end and what stands in it make worth a look. */
+static void look_within(struct look *k, const struct field_name *n, struct str value)
+{
+	if (value.n == 0)
+		return;
+	for (size_t i = 0; has_byte(&n->starts, value.p[0]) && i < n->starts.count; i++)
+		if (str_ieq(str_head(value, n->starts.items[i].text.n), n->starts.items[i].text))
+			mark_jobs(k, &n->starts.items[i]);
+	for (size_t i = 0; has_byte(&n->ends, value.p[value.n - 1]) && i < n->ends.count; i++) {
+		struct str end = n->ends.items[i].text;
+		if (value.n >= end.n && str_ieq(str_skip(value, value.n - end.n), end))
+			mark_jobs(k, &n->ends.items[i]);
+	}
+	needles_find(&n->needles, value, look_found, &(struct found){k, n});
+}
+
 /* Field `at` carries name `slot`: remembers it and the jobs that it makes worth a look. */
 static void look_note(struct look *k, size_t at, uint16_t slot)
 {
@@ -51,11 +93,11 @@ static void look_note(struct look *k, size_t at, uint16_t slot)
 		for (size_t i = 0; i < n->present_count; i++)
 			mark(k->jobs, n->present[i]);
 	}
+	if (n->within)
+		look_within(k, n, f->value);
 	if (!n->values || f->value.n > n->longest)
 		return;
-	const struct value_jobs *v = logsource_value(n, f->value, logsource_value_hash(f->value));
-	for (size_t i = 0; i < v->count; i++)
-		mark(k->jobs, v->jobs[i]);
+	mark_jobs(k, logsource_value(n, f->value, logsource_value_hash(f->value)));
 }
 
 static bool look_has(const struct look *k, uint16_t slot)
@@ -379,8 +421,9 @@ static bool displace(struct look *k, const struct derive *d, struct str value)
 		if (str_eq(k->e->fields[i].name, from))
 			event_rename(k->e, i, to);
 	event_reindex(k->e);
-	if (!look_has(k, d->displace))
-		look_note(k, k->first[d->slot], d->displace);
+	for (size_t i = k->first[d->slot]; i < k->e->count; i++)
+		if (str_eq(k->e->fields[i].name, to))
+			look_note(k, i, d->displace);
 	k->first[d->slot] = NO_FIELD;
 	return true;
 }

@@ -3,11 +3,15 @@
  *
  * Of a condition of several parts the part that selects best is taken: the one whose values the fewest conditions
  * mention (of "Channel: Sysmon" and "EventID: 255" that is the second). Alternatives need the triggers of each. */
+#include <ctype.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "event/logsource_table.h"
 
+/* How badly a test selects, beside the number of conditions that mention a value. */
+#define AFFIX_COST    100    /* each beginning or end of a value */
+#define CONTAINS_COST 200    /* each text within one */
 #define PRESENCE_COST 100000 /* "the field is there" selects worse than any value */
 #define ALWAYS_COST   UINT32_MAX
 
@@ -66,14 +70,34 @@ static uint32_t cost_add(uint32_t a, uint32_t b)
 
 static uint32_t cost_of(const struct logsources *l, const struct when *w);
 
+/* The shortest text of a test that can be a trigger; of less than that, the field's presence is. */
+static size_t trigger_min(enum field_test test)
+{
+	return test == FIELD_CONTAINS ? NEEDLE_MIN : 1;
+}
+
+/* By what a test triggers: its own kind, or FIELD_EXISTS, the field's presence. */
+static enum field_test trigger_of(const struct when *w)
+{
+	for (size_t i = 0; w->test != FIELD_EQUALS && i < w->value_count; i++)
+		if (w->values[i].n < trigger_min(w->test))
+			return FIELD_EXISTS;
+	return w->test;
+}
+
 static uint32_t cost_of_field(const struct field_name *n, const struct when *w)
 {
 	uint32_t cost = 0;
 
 	if (w->test == FIELD_EXISTS && !w->present)
 		return ALWAYS_COST;
-	if (w->test != FIELD_EQUALS)
-		return PRESENCE_COST;
+	switch (trigger_of(w)) {
+	case FIELD_EXISTS: return PRESENCE_COST;
+	case FIELD_STARTS:
+	case FIELD_ENDS: return (uint32_t)w->value_count * AFFIX_COST;
+	case FIELD_CONTAINS: return (uint32_t)w->value_count * CONTAINS_COST;
+	case FIELD_EQUALS: break;
+	}
 	for (size_t i = 0; i < w->value_count; i++)
 		cost = cost_add(cost,
 		                logsource_value(n, w->values[i], logsource_value_hash(w->values[i]))
@@ -122,6 +146,54 @@ static void add_number(uint16_t **list, size_t *count, size_t *cap, uint16_t num
 	(*list)[(*count)++] = number;
 }
 
+static void hang_affix(struct affix_jobs *a, struct str text, bool at_end, uint16_t number)
+{
+	unsigned char byte = (unsigned char)tolower((unsigned char)text.p[at_end ? text.n - 1 : 0]);
+	size_t i = 0;
+
+	while (i < a->count && !str_ieq(a->items[i].text, text))
+		i++;
+	if (i == a->count) {
+		xgrow(&a->items, &a->cap, a->count + 1, sizeof(*a->items));
+		a->items[a->count++] = (struct value_jobs){.text = text};
+		a->bytes[byte / 64] |= (uint64_t)1 << byte % 64;
+	}
+	add_number(&a->items[i].jobs, &a->items[i].count, &a->items[i].cap, number);
+}
+
+static void hang_contains(struct field_name *n, struct str text, uint16_t number)
+{
+	size_t i = 0;
+
+	while (i < n->needles.count && !str_ieq(n->needles.texts[i], text))
+		i++;
+	if (i == n->needles.count) {
+		xgrow(&n->contains, &n->contains_cap, i + 1, sizeof(*n->contains));
+		n->contains[i] = (struct value_jobs){.text = text};
+		needles_add(&n->needles, text);
+	}
+	add_number(&n->contains[i].jobs, &n->contains[i].count, &n->contains[i].cap, number);
+}
+
+/* Hangs job `number` on a value that a test asks for. */
+static void hang_value(struct field_name *n, enum field_test trigger, struct str text,
+                       uint16_t number)
+{
+	struct value_jobs *v;
+
+	n->within |= trigger != FIELD_EXISTS && trigger != FIELD_EQUALS;
+	switch (trigger) {
+	case FIELD_EXISTS: break;
+	case FIELD_STARTS: hang_affix(&n->starts, text, false, number); break;
+	case FIELD_ENDS: hang_affix(&n->ends, text, true, number); break;
+	case FIELD_CONTAINS: hang_contains(n, text, number); break;
+	case FIELD_EQUALS:
+		v = logsource_value(n, text, logsource_value_hash(text));
+		add_number(&v->jobs, &v->count, &v->cap, number);
+		break;
+	}
+}
+
 /* Hangs job `number` on the triggers of `w`, whose cost is less than ALWAYS_COST. */
 static void hang(struct logsources *l, const struct when *w, uint16_t number)
 {
@@ -134,13 +206,11 @@ static void hang(struct logsources *l, const struct when *w, uint16_t number)
 	if (w->kind != WHEN_FIELD)
 		return;
 	struct field_name *n = &l->names[w->slot];
-	if (w->test != FIELD_EQUALS)
+	enum field_test trigger = trigger_of(w);
+	if (trigger == FIELD_EXISTS)
 		add_number(&n->present, &n->present_count, &n->present_cap, number);
-	for (size_t i = 0; w->test == FIELD_EQUALS && i < w->value_count; i++) {
-		struct value_jobs *v =
-			logsource_value(n, w->values[i], logsource_value_hash(w->values[i]));
-		add_number(&v->jobs, &v->count, &v->cap, number);
-	}
+	for (size_t i = 0; i < w->value_count; i++)
+		hang_value(n, trigger, w->values[i], number);
 }
 
 static void set_always(struct logsources *l, size_t job)
@@ -194,4 +264,6 @@ void logsources_index(struct logsources *l)
 	}
 	for (size_t i = 0; i < l->source_count; i++)
 		hang_when(l, l->sources[i].when, LOGSOURCE_DERIVES_MAX + i);
+	for (size_t i = 0; i < l->name_count; i++)
+		needles_build(&l->names[i].needles);
 }

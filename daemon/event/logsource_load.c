@@ -635,6 +635,13 @@ int logsources_load(const char *file, struct diags *diags, struct logsources **r
 	return 0;
 }
 
+static void release_texts(struct value_jobs *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(items[i].jobs);
+	free(items);
+}
+
 void logsources_free(struct logsources *l)
 {
 	if (!l)
@@ -645,6 +652,10 @@ void logsources_free(struct logsources *l)
 			free(n->values[j].jobs);
 		free(n->values);
 		free(n->present);
+		release_texts(n->starts.items, n->starts.count);
+		release_texts(n->ends.items, n->ends.count);
+		release_texts(n->contains, n->needles.count);
+		needles_release(&n->needles);
 	}
 	free(l->names);
 	free(l->index);

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "event/logsource.h"
+#include "event/needles.h"
 
 #define LOGSOURCE_NAMES_MAX                                                                        \
 	2048 /* field names in the file: an array of them is on the stack per event */
@@ -53,6 +54,13 @@ struct value_jobs {
 	size_t count, cap;
 };
 
+/* Tests with beginnings or ends of values, and the jobs worth a look where they hold. */
+struct affix_jobs {
+	struct value_jobs *items; /* each text once */
+	size_t count, cap;
+	uint64_t bytes[4]; /* a bit for each byte, in lower case, that a text begins or ends with */
+};
+
 struct field_name {
 	struct str text;
 	uint32_t hash;    /* event_name_hash() */
@@ -65,6 +73,11 @@ struct field_name {
 	size_t longest;    /* bytes of the longest value in the table */
 	uint16_t *present; /* jobs worth a look as soon as the field is there */
 	size_t present_count, present_cap;
+	bool within; /* there are some of those that follow */
+	struct affix_jobs starts, ends;
+	struct needles needles;      /* texts within values … */
+	struct value_jobs *contains; /* … and the jobs of each, by its number */
+	size_t contains_cap;
 };
 
 enum part_kind {

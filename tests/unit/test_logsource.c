@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/yaml.h"
-#include "event/logsource.h"
+#include "event/logsource_table.h"
 
 static struct logsources *table;
 static struct event event;
@@ -513,6 +513,77 @@ static void expect_error(const char *text, const char *want)
 	          want);
 	diags_release(&d);
 	unlink(path);
+}
+
+/* ---- what is worth a look ---- */
+
+/* Any text of any condition of the file. */
+static struct str some_text(const struct when *w)
+{
+	while (w->count)
+		w = w->parts[(size_t)rand() % w->count];
+	return w->value_count ? w->values[(size_t)rand() % w->value_count] : STR("x");
+}
+
+static struct str some_value(struct arena *a)
+{
+	const struct source *s = &table->sources[(size_t)rand() % table->source_count];
+	struct str text = some_text(s->when);
+	const char *before = rand() % 3 ? "" : "y ", *after = rand() % 3 ? "" : " z";
+
+	char *whole = xasprintf("%s%.*s%s", before, STR_FMT(text), after);
+	struct str kept = arena_str(a, str_of(whole));
+	free(whole);
+	return kept;
+}
+
+/* Names and values that conditions ask for, put together at random. */
+static void make_event(struct event *e, struct arena *a)
+{
+	static const char *const common[] = {"message", "program", "EventID", "Channel"};
+
+	event_reset(e);
+	e->source = STR("tls/192.0.2.1");
+	for (int i = rand() % 8; i >= 0; i--) {
+		struct str name = rand() % 3 ? table->names[(size_t)rand() % table->name_count].text
+		                             : str_of(common[rand() % 4]);
+		event_put(e, name, some_value(a), rand() % 20 ? VALUE_STRING : VALUE_NULL);
+	}
+}
+
+Test(logsource, only_what_is_worth_a_look_gives_the_same_as_all)
+{
+	struct logsource_set few, all;
+	uint64_t always[LOGSOURCE_JOBS / 64];
+	struct event other;
+	struct arena a;
+	size_t any = 0;
+
+	arena_init(&a, 0);
+	event_setup(&other);
+	memcpy(always, table->always, sizeof(always));
+	for (unsigned seed = 1; seed <= 20000; seed++) {
+		srand(seed);
+		make_event(&event, &a);
+		logsources_classify(table, &event, &few);
+		srand(seed);
+		make_event(&other, &a);
+		for (size_t i = 0; i < table->derive_count; i++)
+			table->always[i / 64] |= (uint64_t)1 << i % 64;
+		for (size_t i = LOGSOURCE_DERIVES_MAX;
+		     i < LOGSOURCE_DERIVES_MAX + table->source_count; i++)
+			table->always[i / 64] |= (uint64_t)1 << i % 64;
+		logsources_classify(table, &other, &all);
+		memcpy(table->always, always, sizeof(always));
+		cr_assert_arr_eq(few.bits, all.bits, sizeof(few.bits), "seed %u", seed);
+		cr_assert_eq(few.any, all.any);
+		cr_assert_eq(event.count, other.count, "seed %u", seed);
+		any += few.any;
+		arena_reset(&a);
+	}
+	cr_assert_gt(any, 5000);
+	event_release(&other);
+	arena_release(&a);
 }
 
 Test(logsource_file, mistakes_are_told_with_their_place)
