@@ -143,6 +143,16 @@ static void acknowledge(struct producing *p, uint64_t upto)
 	}
 }
 
+/* What is acknowledged was never sent from here: what is sent next would be taken for a repeat. */
+static int somebody_else(const struct producing *p, uint64_t upto)
+{
+	fprintf(stderr,
+	        "isoctl: somebody else sends as producer %s: it is acknowledged up to %" PRIu64
+	        ", from here came no more than %" PRIu64 "\n",
+	        p->o->producer, upto, p->next - 1);
+	return ISOCTL_FAILED;
+}
+
 static int hello(struct producing *p)
 {
 	Isod__V1__Request q = ISOD__V1__REQUEST__INIT;
@@ -157,6 +167,8 @@ static int hello(struct producing *p)
 		return r;
 	uint64_t upto = answer->ingest_ack->upto;
 	isod__v1__response__free_unpacked(answer, NULL);
+	if (p->next && upto >= p->next && upto > p->upto)
+		return somebody_else(p, upto);
 	if (p->next == 0)
 		p->next = p->o->first ? p->o->first : upto + 1;
 	acknowledge(p, upto);

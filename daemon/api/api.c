@@ -299,6 +299,7 @@ int api_open(const struct api_options *o, struct api **ret, char *error, size_t 
 	buf_init(&a->scratch, API_OUTPUT_MAX);
 	arena_init(&a->arena, 0);
 	map_init(&a->changed);
+	map_init(&a->claims);
 	a->telling = evtimer_new(o->base, on_tell, a);
 	a->resume = evtimer_new(o->base, on_resume, a);
 	if (!a->telling || !a->resume)
@@ -340,6 +341,7 @@ void api_close(struct api *a)
 	event_free(a->telling);
 	event_free(a->resume);
 	map_release(&a->changed, NULL);
+	map_release(&a->claims, NULL);
 	arena_release(&a->arena);
 	buf_release(&a->scratch);
 	free(a->roles);
@@ -370,6 +372,9 @@ void api_counters(const struct api *a, void (*count)(void *arg, const char *name
 		{"api_timeouts", a->counts.timeouts},
 		{"api_slow_clients", a->counts.slow},
 		{"api_tls_failures", a->counts.tls_failures},
+		{"api_producers_bound", a->counts.producers_bound},
+		{"api_producer_takeovers", a->counts.producer_takeovers},
+		{"api_producer_conflicts", a->counts.producer_conflicts},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)

@@ -20,6 +20,8 @@ struct evconnlistener;
 /* Whom the daemon takes an asker for. */
 struct peer {
 	char name[PEER_NAME_MAX]; /* the account's name, or "cert:COMMON NAME" */
+	char owner
+		[PEER_NAME_MAX]; /* "uid:N", or "cert:COMMON NAME": whose producers' ids it uses */
 	Isod__V1__Role role;
 	bool trusted; /* root or the daemon's own account, on the unix socket */
 };
@@ -46,6 +48,7 @@ enum deadline {
 struct api_counts {
 	uint64_t accepted, requests, refusals, refusals_unrecorded;
 	uint64_t bad_requests, too_large, timeouts, slow, turned_away, tls_failures;
+	uint64_t producers_bound, producer_takeovers, producer_conflicts;
 };
 
 struct ingest_ask;
@@ -71,6 +74,7 @@ struct api {
 	unsigned refusals_in_window;
 	struct timeval patience[DEADLINES];
 	struct api_counts counts;
+	struct map claims;   /* struct claim by producer (producers.c) */
 	size_t ingest_bytes; /* of all batches under way */
 	bool request_kept;   /* the request that was answered last lives on with its batch */
 };
@@ -109,6 +113,7 @@ struct connection {
 	uint64_t reload;         /* the reload it waits for (0: none) … */
 	uint64_t reload_request; /* … and the id of the request; meanwhile no other is taken up */
 	struct ingest_asks ingest;
+	struct map claims;     /* producers that it has spoken for, the connection itself by id */
 	bool later;            /* a request waits until no batch is under way */
 	struct backup *backup; /* that it is being sent, or NULL; nor is one then */
 };
@@ -141,6 +146,9 @@ enum request_result {
 };
 /* Answers one request. */
 enum request_result request_answer(struct connection *c, struct str body);
+/* The answer to what the asker may not: counted, in the ledger and told as an event of isod's own. */
+void request_refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__ErrorCode code,
+                    const char *reason);
 
 /* ---- answer.c ---- */
 
@@ -184,6 +192,15 @@ void ask_ingest_batch(struct connection *c, const Isod__V1__Request *q);
 bool ingest_is_full(const struct connection *c);
 /* The connection goes: nobody wants the answers. */
 void ingest_forget(struct connection *c);
+
+/* ---- producers.c ---- */
+
+/* Whether the connection may speak for that producer (valid): it is nobody else's, and no newer connection has it. Binds it
+ * to the peer with its first batch. False: the answer has been given. `first`: of the batch; 0: a hello. */
+bool producer_claim(struct connection *c, const Isod__V1__Request *q, const char *producer,
+                    uint64_t first);
+/* The connection goes: gives back what it has. */
+void producer_release(struct connection *c);
 
 /* ---- peer.c ---- */
 

@@ -355,6 +355,7 @@ void connection_new(struct api *a, int fd, bool tls, const struct peer *peer)
 	struct connection *c = xcalloc(1, sizeof(*c));
 
 	c->api = a;
+	map_init(&c->claims);
 	c->tls = tls;
 	c->known = !tls;
 	if (peer)
@@ -388,6 +389,7 @@ void connection_free(struct connection *c)
 	if (c->watch.on)
 		c->api->watchers--;
 	ingest_forget(c);
+	producer_release(c);
 	backup_free(c->backup);
 	event_free(c->timer);
 	if (c->tls)

@@ -181,7 +181,7 @@ void ask_ingest_hello(struct connection *c, const Isod__V1__Request *q)
 {
 	const struct producer_batch b = {.producer = q->ingest_hello->producer, .from = ""};
 
-	if (check_producer(c, q->id, b.producer))
+	if (check_producer(c, q->id, b.producer) && producer_claim(c, q, b.producer, 0))
 		hand_over(c, (Isod__V1__Request *)(uintptr_t)q, &b);
 }
 
@@ -207,6 +207,8 @@ void ask_ingest_batch(struct connection *c, const Isod__V1__Request *q)
 		                 PRODUCER_FRAMES_MAX);
 		return;
 	}
+	if (!producer_claim(c, q, i->producer, i->first))
+		return;
 	for (size_t n = 0; n < i->n_frames; n++)
 		b.bytes += i->frames[n].len;
 	hand_over(c, (Isod__V1__Request *)(uintptr_t)q, &b);

@@ -165,6 +165,7 @@ int peer_of_socket(const struct api *a, int fd, struct peer *ret)
 	}
 	*ret = (struct peer){.trusted = who.uid == 0 || who.uid == geteuid()};
 	name_user(ret, who.uid);
+	snprintf(ret->owner, sizeof(ret->owner), "uid:%u", (unsigned)who.uid);
 	ret->role = ret->trusted ? ISOD__V1__ROLE__ROLE_ADMIN : ISOD__V1__ROLE__ROLE_NONE;
 	for (size_t i = 0; i < a->role_count && !ret->trusted; i++) {
 		const struct role_rule *r = &a->roles[i];
@@ -183,6 +184,7 @@ void peer_of_certificate(const struct api *a, const char *name, struct peer *ret
 {
 	*ret = (struct peer){.role = ISOD__V1__ROLE__ROLE_NONE};
 	name_peer(ret, "cert:", str_of(name));
+	memcpy(ret->owner, ret->name, sizeof(ret->owner));
 	for (size_t i = 0; i < a->role_count; i++) {
 		const struct role_rule *r = &a->roles[i];
 		if (r->by == ROLE_BY_CERTIFICATE && strcmp(r->certificate, name) == 0) {

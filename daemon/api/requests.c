@@ -397,17 +397,14 @@ static bool may_record_refusal(struct api *a)
 	return a->refusals_in_window++ < REFUSALS_PER_MINUTE;
 }
 
-static void refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__Role needed)
+void request_refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__ErrorCode code,
+                    const char *reason)
 {
 	struct api *a = c->api;
 	Isod__V1__Refusal refusal = ISOD__V1__REFUSAL__INIT;
 	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
-	char reason[128];
 
-	snprintf(reason, sizeof(reason), "%s wants the role %s; the asker has %s",
-	         access_request_name(q->ask_case), access_role_name(needed),
-	         access_role_name(c->peer.role));
-	connection_error(c, q->id, ERROR(FORBIDDEN), "%s (%s)", reason, c->peer.name);
+	connection_error(c, q->id, code, "%s (%s)", reason, c->peer.name);
 	a->counts.refusals++;
 	if (++c->refusals >= REFUSALS_PER_CONNECTION)
 		connection_finish(c);
@@ -418,13 +415,23 @@ static void refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__R
 	refusal.user = c->peer.name;
 	refusal.role = c->peer.role;
 	refusal.request = (char *)(uintptr_t)access_request_name(q->ask_case);
-	refusal.reason = reason;
+	refusal.reason = (char *)(uintptr_t)reason; /* only packed */
 	record.body_case = ISOD__V1__RECORD__BODY_REFUSAL;
 	record.refusal = &refusal;
 	/* A ledger that cannot be written has been told of by the officer; the refusal stands all the same. */
 	(void)officer_record(a->options.officer, &record);
 	if (a->options.refused)
 		a->options.refused(a->options.arg, &refusal);
+}
+
+static void refuse(struct connection *c, const Isod__V1__Request *q, Isod__V1__Role needed)
+{
+	char reason[128];
+
+	snprintf(reason, sizeof(reason), "%s wants the role %s; the asker has %s",
+	         access_request_name(q->ask_case), access_role_name(needed),
+	         access_role_name(c->peer.role));
+	request_refuse(c, q, ERROR(FORBIDDEN), reason);
 }
 
 /* Answers come in the order of the requests, but for those of batches, which need not wait for each other. */

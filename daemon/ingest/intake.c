@@ -114,15 +114,15 @@ static int take_batch(struct worker *w, struct producer_batch *b)
 		return 0;
 	if (b->first > b->upto + 1)
 		return -ERANGE;
-	uint64_t *mark = producers_mark(p, id);
-	if (!mark)
+	if (!producers_has_room(p, id))
 		return -EDQUOT;
 	uint64_t known = b->upto - (b->first - 1);
 	b->repeated = known < b->count ? known : b->count;
 	b->taken = b->count - b->repeated;
 	count_add(&w->intake.repeated, b->repeated);
 	take_frames(w, b, b->repeated);
-	*mark = b->upto += b->taken;
+	b->upto += b->taken;
+	producers_note(p, id, b->upto);
 	return 0;
 }
 

@@ -41,14 +41,12 @@ void producers_note(struct producers *p, struct str producer, uint64_t upto)
 	pthread_mutex_unlock(&p->lock);
 }
 
-uint64_t *producers_mark(struct producers *p, struct str producer)
+bool producers_has_room(struct producers *p, struct str producer)
 {
 	pthread_mutex_lock(&p->lock);
-	uint64_t *mark = map_get(&p->map, producer);
-	if (!mark && p->map.count < PRODUCERS_MAX)
-		mark = find_or_add(p, producer);
+	bool room = p->map.count < PRODUCERS_MAX || map_get(&p->map, producer);
 	pthread_mutex_unlock(&p->lock);
-	return mark;
+	return room;
 }
 
 uint64_t producers_ask(struct producers *p, struct str producer)
@@ -66,4 +64,15 @@ size_t producers_count(struct producers *p)
 	size_t n = p->map.count;
 	pthread_mutex_unlock(&p->lock);
 	return n;
+}
+
+bool producers_forget(struct producers *p, struct str producer, uint64_t upto)
+{
+	pthread_mutex_lock(&p->lock);
+	const uint64_t *mark = map_get(&p->map, producer);
+	bool found = mark && *mark == upto;
+	if (found)
+		free(map_remove(&p->map, producer));
+	pthread_mutex_unlock(&p->lock);
+	return found;
 }

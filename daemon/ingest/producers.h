@@ -4,6 +4,7 @@
 #define ISOD_INGEST_PRODUCERS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "base/map.h"
 #include "log/producer.h"
@@ -20,10 +21,12 @@ void producers_release(struct producers *p);
 size_t producers_worker(struct str producer, size_t workers);
 /* From any thread. Raises its mark; however many there are, as these stand in evidence or the ledger. */
 void producers_note(struct producers *p, struct str producer, uint64_t upto);
-/* From any thread. The mark of a producer, which stays where it is; a new one's is 0. NULL: it would be one too many. */
-uint64_t *producers_mark(struct producers *p, struct str producer);
+/* From any thread. Whether another one finds room, or it is known. */
+bool producers_has_room(struct producers *p, struct str producer);
 /* From any thread. The mark, or 0: such a producer is not known, and is not made known either. */
 uint64_t producers_ask(struct producers *p, struct str producer);
 size_t producers_count(struct producers *p);
+/* From any thread. Forgets a producer whose mark is `upto`, and nothing newer. False: it is not. */
+bool producers_forget(struct producers *p, struct str producer, uint64_t upto);
 
 #endif

@@ -220,8 +220,10 @@ static void put_counts(struct books *b)
 		line_end(b);
 	}
 	for (size_t at = 0; (e = map_next(&b->state->producers, &at));) {
-		buf_printf(&b->line, "producer %" PRIu64,
-		           ((const struct producer_mark *)e->value)->upto);
+		const struct producer_mark *m = e->value;
+		if (m->upto == 0)
+			continue; /* bound: evidence knows nothing of that */
+		buf_printf(&b->line, "producer %" PRIu64, m->upto);
 		put_text(&b->line, e->key.p);
 		line_end(b);
 	}

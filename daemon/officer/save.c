@@ -120,7 +120,11 @@ static void save_producers(const struct map *producers, struct saver *to)
 		m.n_producers++;
 		isod__v1__producer_mark__init(mark);
 		mark->producer = (char *)(uintptr_t)e->key.p;
-		mark->upto = ((const struct producer_mark *)e->value)->upto;
+		const struct producer_mark *known = e->value;
+		mark->upto = known->upto;
+		mark->heard_ns = known->heard_ns;
+		if (known->owner)
+			mark->owner = known->owner;
 	}
 	if (m.n_producers)
 		save_part(to, &part);
@@ -232,11 +236,15 @@ static int load_end(struct state_loader *l, const Isod__V1__SnapshotEnd *end)
 static int load_producers(struct state *s, const Isod__V1__SnapshotProducers *from)
 {
 	for (size_t i = 0; i < from->n_producers; i++) {
-		struct str name = str_of(from->producers[i]->producer);
+		const Isod__V1__ProducerMark *m = from->producers[i];
+		struct str name = str_of(m->producer);
 		if (map_get(&s->producers, name))
 			return -EBADMSG;
 		struct producer_mark *mark = xcalloc(1, sizeof(*mark));
-		mark->upto = from->producers[i]->upto;
+		mark->upto = m->upto;
+		/* An older isod did not say: not before the snapshot was taken. */
+		mark->heard_ns = m->heard_ns ? m->heard_ns : s->time_ns;
+		mark->owner = m->owner[0] ? xstrdup(m->owner) : NULL;
 		map_put(&s->producers, name, mark);
 	}
 	return 0;

@@ -10,7 +10,7 @@
  *
  *   head           sequence, time, settings, the desks' counters, the hash seeds of correlation
  *   cursor …       each worker's evidence: counted up to, and the matches past it
- *   producers …    how far each is counted
+ *   producers …    how far each is counted, when it was heard of, whose it is
  *   incidents …, incident_keys …, opener …, risk …, sources …, series …, notifications …
  *   definition …   each correlation: then its groups …, extra …, entries …
  *   end            the number of parts, so that a row that was cut off is known */

@@ -30,7 +30,7 @@ void state_release(struct state *s)
 	for (size_t i = 0; i < s->cursor_count; i++)
 		map_release(&s->cursors[i].matched, NULL);
 	free(s->cursors);
-	map_release(&s->producers, free);
+	map_release(&s->producers, producer_mark_free);
 	correlate_free(s->correlate);
 	incident_release(&s->incident);
 	risk_release(&s->risk);
@@ -86,21 +86,6 @@ static void cursor_match(struct state *s, const Isod__V1__Match *m)
 	map_put(&c->matched, match_key(m, key), c);
 	if (m->evidence->sequence > c->seen_max)
 		c->seen_max = m->evidence->sequence;
-}
-
-/* Marks only rise, whatever the order in which workers come to tell of one. */
-static void mark_producers(struct state *s, const Isod__V1__Tally *t)
-{
-	for (size_t i = 0; i < t->n_producers; i++) {
-		const Isod__V1__ProducerMark *m = t->producers[i];
-		struct producer_mark *mark = map_get(&s->producers, str_of(m->producer));
-		if (!mark) {
-			mark = xcalloc(1, sizeof(*mark));
-			map_put(&s->producers, str_of(m->producer), mark);
-		}
-		if (m->upto > mark->upto)
-			mark->upto = m->upto;
-	}
 }
 
 /* Matches up to a tally stand before it. Past it there are some only after a kill: they were written before it, and
@@ -203,6 +188,56 @@ static void apply_clock(struct state *s, const struct step *step)
 	reporting_on_clock(&s->reporting, step, &s->incident);
 }
 
+/* ---- producers ---- */
+
+void producer_mark_free(void *mark)
+{
+	free(((struct producer_mark *)mark)->owner);
+	free(mark);
+}
+
+static struct producer_mark *heard_of(struct state *s, const char *producer)
+{
+	struct producer_mark *mark = map_get(&s->producers, str_of(producer));
+
+	if (!mark) {
+		mark = xcalloc(1, sizeof(*mark));
+		map_put(&s->producers, str_of(producer), mark);
+	}
+	mark->heard_ns = s->time_ns;
+	return mark;
+}
+
+/* Marks only rise, whatever the order in which workers come to tell of one. */
+static void mark_producers(struct state *s, const Isod__V1__Tally *t)
+{
+	for (size_t i = 0; i < t->n_producers; i++) {
+		struct producer_mark *mark = heard_of(s, t->producers[i]->producer);
+		if (t->producers[i]->upto > mark->upto)
+			mark->upto = t->producers[i]->upto;
+	}
+}
+
+/* The first one stays. */
+static void bind_producer(struct state *s, const Isod__V1__ProducerBound *b)
+{
+	struct producer_mark *mark = heard_of(s, b->producer);
+
+	if (!mark->owner)
+		mark->owner = xstrdup(b->owner);
+}
+
+static void forget_producers(struct state *s, const Isod__V1__ProducersForgotten *f)
+{
+	for (size_t i = 0; i < f->n_producers; i++) {
+		void *mark = map_remove(&s->producers, str_of(f->producers[i]));
+		if (mark)
+			producer_mark_free(mark);
+	}
+}
+
+/* ---- records ---- */
+
 void state_take_settings(struct state *s, const Isod__V1__Settings *settings)
 {
 	isod__v1__settings__free_unpacked(s->settings, NULL);
@@ -251,6 +286,10 @@ static void apply(struct state *s, const struct numbered *n, const struct match_
 	case ISOD__V1__RECORD__BODY_COMMAND: apply_command(s, &step, record->command); break;
 	case ISOD__V1__RECORD__BODY_PLUGIN_RESULT:
 		reporting_on_result(&s->reporting, &step, record->plugin_result);
+		break;
+	case ISOD__V1__RECORD__BODY_PRODUCER_BOUND: bind_producer(s, record->producer_bound); break;
+	case ISOD__V1__RECORD__BODY_PRODUCERS_FORGOTTEN:
+		forget_producers(s, record->producers_forgotten);
 		break;
 	default: break;
 	}

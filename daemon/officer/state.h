@@ -19,10 +19,13 @@ struct cursor {
 	struct map matched;
 };
 
-/* How far a producer (log/producer.h) is counted. */
+/* How far a producer (log/producer.h) is counted, and whose it is. */
 struct producer_mark {
 	uint64_t upto;
+	uint64_t heard_ns; /* of the last record that told of it */
+	char *owner;       /* NULL: nobody's yet */
 };
+void producer_mark_free(void *mark);
 
 struct state {
 	uint64_t sequence; /* of the last record applied */

@@ -1,13 +1,14 @@
 """A producer hands in numbered events over the protobuf socket (code that protoc makes from proto/): isod is killed with -9
 at random instants, restarted with another number of workers too, and every event is in evidence exactly once, whatever the
-producer sent again. Two connections of one producer at once; gaps, nonsense and strangers are refused with words; isoctl
-send --producer does the same from files."""
+producer sent again. Two connections of one producer at once, an id that is somebody else's; gaps, nonsense and strangers are
+refused with words; isoctl send --producer does the same from files."""
 import collections
 import glob
 import importlib
 import os
 import random
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -120,16 +121,50 @@ def killed(isod, api):
         isod.wait_events(p.count, "producer/" + p.name_)
 
 
+def batch(first, count, text=b"twin"):
+    return {"producer": "twin", "first": first, "frames": [b"%s %d" % (text, n) for n in range(first, first + count)]}
+
+
 def twins(isod, api):
-    """Two connections with one producer's id send the same at the same time."""
-    pair = [Producer(isod, api, "twin", 20000) for _ in range(2)]
-    for p in pair:
-        p.start()
-    for p in pair:
-        p.join()
-        check(not p.failure, f"twin: {p.failure!r}")
-    check(evidence(isod, b"producer/twin") == expected("twin", 20000), "each exactly once")
-    check(sum(p.resent for p in pair) > 0, "and recognised")
+    """Two connections with one producer's id count on from the same number: the newer one has it, the older is told."""
+    older, newer = Connection(isod, api), Connection(isod, api)
+    check(older.ask(ingest_batch=batch(1, 100)).ingest_ack.upto == 100, "the first has it")
+    check(newer.ask(ingest_hello={"producer": "twin"}).ingest_ack.upto == 100, "the second asks where it was")
+    refused = older.ask(ingest_batch=batch(101, 5, b"lost"))
+    check(refused.error.code == api.ERROR_CONFLICT and "newer connection" in refused.error.message, f"the first is told: {refused}")
+    check(newer.ask(ingest_batch=batch(101, 50)).ingest_ack.taken == 50, "nothing of the second is left out")
+    found = evidence(isod, b"producer/twin")
+    check(found == collections.Counter({(n, b"twin %d" % n): 1 for n in range(1, 151)}), "each exactly once")
+    check({c["name"]: int(c["value"]) for c in isod.status()["counters"]}["api_producer_conflicts"] >= 1, "it is counted")
+    isod.wait(lambda: "spoken for by a newer connection" in own_events(isod), "it is told as an event")
+
+
+def own_events(isod):
+    return b"".join(open(name, "rb").read() for name in glob.glob(isod.path("state", "evidence", "0", "*.log"))).decode(errors="replace")
+
+
+def somebody_else(isod, api):
+    """An id is its first user's; over TLS that is the certificate. After a kill too."""
+    def over_tls():
+        context = ssl.create_default_context(cafile=isod.path("tls", "ca.pem"))
+        context.load_cert_chain(isod.path("tls", "client.pem"), isod.path("tls", "client.key"))
+        host, port = isod.status()["api_address"].rsplit(":", 1)
+        raw = socket.create_connection((host, int(port)), 60)
+        return Connection(isod, api, context.wrap_socket(raw, server_hostname="localhost"))
+    with over_tls() as c:
+        answer = c.ask(ingest_batch={"producer": "certified", "first": 1, "frames": [b"one"]})
+        check(answer.ingest_ack.upto == 1, f"the certificate's own: {answer}")
+        answer = c.ask(ingest_batch=batch(151, 1))
+        check(answer.error.code == api.ERROR_FORBIDDEN and "belongs to uid:" in answer.error.message, f"not the account's: {answer}")
+    isod.kill()
+    isod.start()
+    isod.wait(lambda: Connection(isod, api).ask(ingest_hello={"producer": "mine"}).HasField("ingest_ack"), "it takes batches")
+    for ask in ({"ingest_hello": {"producer": "certified"}},
+                {"ingest_batch": {"producer": "certified", "first": 1, "frames": [b"false"]}}):
+        answer = Connection(isod, api).ask(**ask)
+        check(answer.error.code == api.ERROR_FORBIDDEN and "belongs to cert:forwarder" in answer.error.message, f"refused: {answer}")
+    with over_tls() as c:
+        check(c.ask(ingest_hello={"producer": "certified"}).ingest_ack.upto == 1, "it goes on")
 
 
 def refusals(isod, api):
@@ -183,7 +218,11 @@ def scenario():
         import google.protobuf  # noqa: F401
     except ImportError:
         skip("no python3-protobuf here")
-    with Isod() as isod:
+    with Isod(start=False) as isod:
+        with open(isod.path("isod.yaml")) as f:
+            text = f.read()
+        isod.write("isod.yaml", text.replace("{certificate: forwarder, role: responder}", "{certificate: forwarder, role: producer}"))
+        isod.start()
         os.mkdir(isod.path("generated"))
         subprocess.run([need("protoc"), f"--python_out={isod.path('generated')}", "-I", os.path.join(TOP, "proto"),
                         *glob.glob(os.path.join(TOP, "proto", "*.proto"))], check=True)
@@ -191,6 +230,7 @@ def scenario():
         api = importlib.import_module("api_pb2")
         refusals(isod, api)
         twins(isod, api)
+        somebody_else(isod, api)
         isoctl(isod)
         killed(isod, api)
 

@@ -22,6 +22,12 @@ class Connection:
         if not stream:
             self.socket.connect(isod.path("isod.sock"))
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
     def send(self, **what):
         self.id += 1
         body = self.api.Request(id=self.id, **what).SerializeToString()

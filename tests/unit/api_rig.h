@@ -38,6 +38,7 @@ static struct {
 	struct world world;            /* only a counter of evidence */
 	uint64_t reloads;              /* asked for */
 	const struct content *content; /* NULL: none runs */
+	int (*ingest)(void *arg, struct producer_batch *b);
 	size_t refused;
 	char last_refused[64];
 	char error[512];
@@ -85,6 +86,7 @@ static inline int try_api(struct api **ret)
 	                              .status = on_status,
 	                              .reload = on_reload,
 	                              .content = on_content,
+	                              .ingest = rig.ingest,
 	                              .refused = on_refused};
 	rig.error[0] = '\0';
 	return api_open(&o, ret, rig.error, sizeof(rig.error));
