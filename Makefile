@@ -16,7 +16,7 @@ PREFIX   ?= /usr
 
 # ---- flags ----
 
-PKGS     := libevent libevent_openssl libevent_pthreads hiredis libprotobuf-c openssl simdjson libfyaml libpcre2-8 libhs libsystemd libzstd libseccomp
+PKGS     := libevent libevent_openssl libevent_pthreads hiredis libprotobuf-c openssl simdjson libfyaml libpcre2-8 libhs libsystemd libzstd zlib libseccomp
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wpointer-arith -Wwrite-strings -Wvla
 CWARN    := $(WARN) -Wstrict-prototypes -Wmissing-prototypes
 HARDEN   := -fPIE -fstack-protector-strong -fstack-clash-protection $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)

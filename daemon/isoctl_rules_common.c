@@ -122,16 +122,17 @@ void stages_release(struct stages *s)
 	logsources_free(s->logsources);
 }
 
-static void decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns,
-                   uint32_t flags)
+static void decode(struct stages *s, const struct evidence *frame, uint64_t received_ns)
 {
 	struct event *e = &s->event;
 
 	event_reset(e);
 	e->received_ns = received_ns;
-	e->source = source;
-	e->flags |= flags;
-	event_decode(s->decoder, e, frame);
+	e->source = frame->source;
+	e->meta = frame->meta;
+	if (frame->flags & EVIDENCE_TRUNCATED)
+		e->flags |= EVENT_TRUNCATED;
+	event_decode(s->decoder, e, frame->frame);
 	s->incomplete += (e->flags & EVENT_INCOMPLETE) != 0;
 	s->sources = (struct logsource_set){0};
 	if (s->logsources)
@@ -140,13 +141,12 @@ static void decode(struct stages *s, struct str frame, struct str source, uint64
 
 void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns)
 {
-	decode(s, frame, source, received_ns, 0);
+	decode(s, &(struct evidence){.frame = frame, .source = source}, received_ns);
 }
 
 void stages_decode_stored(struct stages *s, const struct record *r, const struct evidence *e)
 {
-	decode(s, e->frame, e->source, r->time_ns,
-	       e->flags & EVIDENCE_TRUNCATED ? EVENT_TRUNCATED : 0);
+	decode(s, e, r->time_ns);
 }
 
 size_t stages_match(struct stages *s, const struct rule *const **ret_hits)

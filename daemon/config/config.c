@@ -91,6 +91,8 @@ static int load_escalation(struct arena *arena, struct diags *diags, struct conf
 
 static void free_config_file(struct config_file *c)
 {
+	for (size_t i = 0; i < c->config.listener_count; i++)
+		config_free_tokens(&c->config.listeners[i]);
 	options_release(&config_daemon_options, c);
 	options_release(&config_escalation_options, c);
 	for (size_t i = 0; i < c->config.asset_count; i++) {

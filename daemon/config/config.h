@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/diag.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/tls.h"
 #include "ledger.pb-c.h"
@@ -25,7 +26,16 @@ enum listener_kind {
 	LISTENER_UDP,
 	LISTENER_UNIX,
 	LISTENER_RELP,
-	LISTENER_RELP_TLS
+	LISTENER_RELP_TLS,
+	LISTENER_HEC,
+	LISTENER_HEC_TLS
+};
+
+/* Who may send to an HTTP Event Collector. Only the digest of the token is kept. */
+struct hec_token {
+	char *name; /* becomes part of the source: LISTENER/NAME@PEER */
+	uint8_t digest[SHA256_BYTES];
+	bool acknowledge; /* requests are answered at once, and asked for at /services/collector/ack */
 };
 
 struct listener_config {
@@ -36,11 +46,22 @@ struct listener_config {
 	int peers;                    /* TLS: enum tls_peer_check */
 	uint64_t mode;                /* unix: permissions of the socket, 0666 for a /dev/log */
 	uint64_t receive_buffer;      /* udp: bytes that wait in the kernel, per worker */
+	char *token_file;             /* hec: one a line, NAME TOKEN [ack] */
+	struct hec_token *tokens;
+	size_t token_count;
+	uint64_t body_max, expanded_max; /* hec: bytes of one request, as sent and as it unpacks */
+	uint64_t request_timeout_ns;     /* hec: from a request's first byte to its last */
 };
 
 static inline bool listener_has_tls(const struct listener_config *c)
 {
-	return c->kind == LISTENER_TLS || c->kind == LISTENER_RELP_TLS;
+	return c->kind == LISTENER_TLS || c->kind == LISTENER_RELP_TLS ||
+	       c->kind == LISTENER_HEC_TLS;
+}
+
+static inline bool listener_has_hec(const struct listener_config *c)
+{
+	return c->kind == LISTENER_HEC || c->kind == LISTENER_HEC_TLS;
 }
 
 static inline bool listener_has_relp(const struct listener_config *c)

@@ -9,13 +9,9 @@
 #include "config/config_parts.h"
 
 static const struct option_word listener_kinds[] = {
-	{"tls", LISTENER_TLS},
-	{"tcp", LISTENER_TCP},
-	{"udp", LISTENER_UDP},
-	{"unix", LISTENER_UNIX},
-	{"relp", LISTENER_RELP},
-	{"relp-tls", LISTENER_RELP_TLS},
-	{0},
+	{"tls", LISTENER_TLS},   {"tcp", LISTENER_TCP},         {"udp", LISTENER_UDP},
+	{"unix", LISTENER_UNIX}, {"relp", LISTENER_RELP},       {"relp-tls", LISTENER_RELP_TLS},
+	{"hec", LISTENER_HEC},   {"hec-tls", LISTENER_HEC_TLS}, {0},
 };
 
 static const struct option_word peer_checks[] = {
@@ -38,7 +34,8 @@ static const struct option listener_options[] = {
          AT(kind),
          .words = listener_kinds,
          .help = "syslog over TLS (RFC 5425), TCP (RFC 6587), UDP (RFC 5426), a unix datagram "
-                 "socket or RELP, which is acknowledged when it is on the disk"},
+                 "socket, RELP, which is acknowledged when it is on the disk, or HTTP Event "
+                 "Collector, the same"},
 	{.name = "address",
          .type = OPTION_TEXT,
          .flags = OPTION_REQUIRED,
@@ -73,6 +70,32 @@ static const struct option listener_options[] = {
          .max = "1GiB",
          .help = "udp: what the kernel may hold of a burst, per worker; what is beyond it is "
                  "counted as shed"},
+	{.name = "tokens",
+         .type = OPTION_PATH,
+         AT(token_file),
+         .help = "hec: file with who may send, one a line: NAME TOKEN, and `ack` behind it for "
+                 "indexer acknowledgement"},
+	{.name = "body_max",
+         .type = OPTION_SIZE,
+         AT(body_max),
+         .fallback = "8MiB",
+         .min = "4KiB",
+         .max = "64MiB",
+         .help = "hec: bytes of one request as it is sent; a longer one is refused"},
+	{.name = "expanded_max",
+         .type = OPTION_SIZE,
+         AT(expanded_max),
+         .fallback = "32MiB",
+         .min = "4KiB",
+         .max = "256MiB",
+         .help = "hec: bytes of one request when gzip is undone"},
+	{.name = "request_timeout",
+         .type = OPTION_DURATION,
+         AT(request_timeout_ns),
+         .fallback = "30s",
+         .min = "100ms",
+         .max = "1h",
+         .help = "hec: a request must have come whole in this time"},
 };
 #undef AT
 
@@ -80,6 +103,12 @@ static bool is_tls_option(const char *name)
 {
 	return strcmp(name, "certificate") == 0 || strcmp(name, "key") == 0 ||
 	       strcmp(name, "ca") == 0 || strcmp(name, "peers") == 0;
+}
+
+static bool is_hec_option(const char *name)
+{
+	return strcmp(name, "tokens") == 0 || strcmp(name, "body_max") == 0 ||
+	       strcmp(name, "expanded_max") == 0 || strcmp(name, "request_timeout") == 0;
 }
 
 /* An option that would be without effect is a mistake worth telling. */
@@ -92,7 +121,11 @@ static void check_fitting_options(struct option_reader *r, const struct listener
 			continue;
 		if (is_tls_option(name) && !listener_has_tls(l))
 			option_error(r, option_at(node, NULL, name),
-			             "`%s` is for listeners of kind tls and relp-tls only", name);
+			             "`%s` is for listeners of kind tls, relp-tls and hec-tls only",
+			             name);
+		if (is_hec_option(name) && !listener_has_hec(l))
+			option_error(r, option_at(node, NULL, name),
+			             "`%s` is for listeners of kind hec and hec-tls only", name);
 		if (strcmp(name, "mode") == 0 && l->kind != LISTENER_UNIX)
 			option_error(r, option_at(node, NULL, name),
 			             "`mode` is for listeners of kind unix only");
@@ -183,6 +216,8 @@ static void check_listener(struct option_reader *r, void *item, const struct yam
 		config_check_address(r, option_at(node, NULL, "address"), l->address);
 	if (listener_has_tls(l))
 		check_tls_listener(r, l, node);
+	if (listener_has_hec(l))
+		config_read_tokens(r, l, node);
 }
 
 const struct option_set config_listener_options = {

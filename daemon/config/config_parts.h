@@ -51,6 +51,11 @@ void config_check_address(struct option_reader *r, const struct yaml_node *at, c
 /* Loads the files as a server will, so that `isod --check` finds what would stop the start. `node` holds the options. */
 void config_check_tls_files(struct option_reader *r, const struct yaml_node *node,
                             const struct tls_settings *s);
+/* Reads the tokens of an HTTP Event Collector from the file that the listener names; what is wrong there is told with the
+ * file's line and column, but never a token. */
+void config_read_tokens(struct option_reader *r, struct listener_config *l,
+                        const struct yaml_node *node);
+void config_free_tokens(struct listener_config *l);
 /* No two listeners have one name. */
 void config_check_listener_names(struct option_reader *r, const struct yaml_node *root,
                                  const struct config *c);

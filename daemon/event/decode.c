@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "event/decoders.h"
+#include "event/hec.h"
 #include "event/json.h"
 #include "event/stamp.h"
 
@@ -307,12 +308,13 @@ static const char *decode_body(struct decoder *d, struct event *e, const struct 
 	return NULL;
 }
 
-void event_decode(struct decoder *d, struct event *e, struct str frame)
+/* `frame`: the whole, or a line that stood in it. */
+static void decode_line(struct decoder *d, struct event *e, struct str frame)
 {
 	struct str trimmed = trim_frame(frame);
 	struct envelope v;
 
-	e->raw = e->message = frame;
+	e->message = frame;
 	bool syslog = parse_envelope(e, trimmed, &v);
 	if (syslog || auditd_recognise(STR_NONE, v.body))
 		put_envelope(e, &v);
@@ -332,6 +334,37 @@ void event_decode(struct decoder *d, struct event *e, struct str frame)
 				EVENT_JSON; /* the envelope's fields do not stand in the frame as they are */
 	if (!checked && (!utf8_valid(trimmed) || str_find(trimmed, '\0') >= 0))
 		e->flags |= EVENT_BAD_UTF8;
+}
+
+/* What came through an HTTP Event Collector: see event/hec.h. */
+static void decode_hec(struct decoder *d, struct event *e, struct str frame)
+{
+	struct hec_envelope h;
+
+	if (!hec_unwrap(d->json, e, frame, &h)) {
+		decode_line(d, e, frame);
+		return;
+	}
+	if (h.is_text) {
+		decode_line(d, e, h.text);
+	} else {
+		hec_put_members(e, &h);
+		e->decoder = "json";
+		time_from_fields(d, e);
+		line_in_object(d, e);
+	}
+	hec_put_rest(e, &h);
+	/* Values stand in the frame, but not always as the members of one object that is the frame. */
+	e->flags &= ~(uint32_t)EVENT_JSON;
+}
+
+void event_decode(struct decoder *d, struct event *e, struct str frame)
+{
+	e->raw = e->message = frame;
+	if (e->meta.n)
+		decode_hec(d, e, frame);
+	else
+		decode_line(d, e, frame);
 	if (!e->time_ns)
 		e->flags |= EVENT_NO_TIME;
 }

@@ -38,7 +38,7 @@ void event_reset(struct event *e)
 	arena_reset(&e->arena);
 	forget_fields(e);
 	e->flags = 0;
-	e->raw = e->message = e->source = STR_NONE;
+	e->raw = e->message = e->source = e->meta = STR_NONE;
 	e->time_ns = e->received_ns = 0;
 	e->decoder = NULL;
 }

@@ -51,6 +51,7 @@ struct event {
 	struct str raw;       /* the whole frame */
 	struct str message;   /* the text a person would read: the syslog body, or the raw frame */
 	struct str source;    /* LISTENER/PEER, set by the caller of event_decode */
+	struct str meta;      /* what came around the frame, set likewise: event/hec.h */
 	uint64_t time_ns;     /* its own time; 0 with EVENT_NO_TIME */
 	uint64_t received_ns; /* set by the caller of event_decode */
 	const char *decoder; /* name of the last decoder that understood it ("rfc3164", "json" …) */

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "ingest/hec_ack.h"
 #include "ingest/worker.h"
 
 #define BACKLOG 4096 /* connections waiting for accept; the kernel cuts it to net.core.somaxconn */
@@ -230,6 +231,10 @@ int listener_open(struct listener *l, const struct listener_config *c, size_t wo
 	if (!l->counts)
 		abort();
 	memset(l->counts, 0, workers * sizeof(*l->counts));
+	if (listener_has_hec(c)) {
+		l->acks = xcalloc(1, sizeof(*l->acks));
+		hec_acks_init(l->acks);
+	}
 	if (listener_has_tls(c))
 		r = open_tls(l, error, error_size);
 	if (r == 0)
@@ -246,6 +251,9 @@ void listener_close(struct listener *l)
 	if (l->unlink)
 		unlink(l->address[0] ? l->address : l->config->address);
 	tls_context_unref(l->tls);
+	if (l->acks)
+		hec_acks_release(l->acks);
+	free(l->acks);
 	free(l->fds);
 	free(l->counts);
 	*l = (struct listener){0};

@@ -364,6 +364,7 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 	event_reset(e);
 	e->received_ns = received_ns;
 	e->source = frame->source;
+	e->meta = frame->meta;
 	if (frame->flags & EVIDENCE_TRUNCATED)
 		e->flags |= EVENT_TRUNCATED;
 	event_decode(p->now.decoder, e, frame->frame);

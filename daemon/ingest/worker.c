@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/pbjson.h"
 #include "ingest/framing.h"
+#include "ingest/hec.h"
 #include "ingest/relp.h"
 
 #define STALL_FIRST_MS     1
@@ -340,6 +341,11 @@ static bool is_stream(const struct port *p)
 	return listener_is_stream(p->listener->config);
 }
 
+static bool is_hec(const struct port *p)
+{
+	return listener_has_hec(p->listener->config);
+}
+
 static void on_accept_again(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
@@ -347,8 +353,12 @@ static void on_accept_again(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	w->accept_paused = false;
-	for (size_t i = 0; i < w->port_count; i++)
-		event_add(&w->ports[i].event, NULL);
+	for (size_t i = 0; i < w->port_count; i++) {
+		if (is_hec(&w->ports[i]))
+			hec_pause(&w->ports[i], false);
+		else
+			event_add(&w->ports[i].event, NULL);
+	}
 }
 
 void worker_accepted(struct worker *w)
@@ -368,9 +378,12 @@ void worker_pause_accepting(struct worker *w, const char *why)
 	w->accept_told = true;
 	w->accept_paused = true;
 	count_add(&w->accept_pauses, 1);
-	for (size_t i = 0; i < w->port_count; i++)
-		if (is_stream(&w->ports[i]))
+	for (size_t i = 0; i < w->port_count; i++) {
+		if (is_hec(&w->ports[i]))
+			hec_pause(&w->ports[i], true);
+		else if (is_stream(&w->ports[i]))
 			event_del(&w->ports[i].event);
+	}
 	timer_arm(&w->accept_timer, ACCEPT_PAUSE_MS * NS_PER_MS);
 }
 
@@ -510,6 +523,13 @@ static void begin_serving(struct worker *w)
 {
 	for (size_t i = 0; i < w->port_count; i++) {
 		struct port *p = &w->ports[i];
+		if (is_hec(p)) {
+			int r = hec_open(p);
+			if (r < 0)
+				log_error("worker %zu: listener %s does not serve: %s", w->index,
+				          p->listener->config->name, strerror(-r));
+			continue;
+		}
 		event_assign(&p->event, w->base, p->fd, EV_READ | EV_PERSIST,
 		             is_stream(p) ? stream_accept : datagram_readable, p);
 		event_add(&p->event, NULL);
@@ -524,6 +544,10 @@ static void finish_serving(struct worker *w)
 {
 	for (size_t i = 0; i < w->port_count; i++) {
 		struct port *p = &w->ports[i];
+		if (is_hec(p)) {
+			hec_stop(p);
+			continue;
+		}
 		event_del(&p->event);
 		if (is_stream(p))
 			stream_accept(p->fd, EV_READ, p);
@@ -537,6 +561,8 @@ static void finish_serving(struct worker *w)
 	insist(w, pipeline_commit);
 	durable_finish(w);
 	stream_close_all(w);
+	for (size_t i = 0; i < w->port_count; i++)
+		hec_close(&w->ports[i]);
 }
 
 static void *worker_main(void *arg)

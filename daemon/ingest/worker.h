@@ -40,7 +40,8 @@ struct listener {
 	int *fds;                  /* one per worker, -1 for none */
 	struct listener_counts *counts;
 	size_t workers;
-	bool unlink; /* the unix socket is ours to remove */
+	bool unlink;           /* the unix socket is ours to remove */
+	struct hec_acks *acks; /* listener_has_hec() only */
 };
 
 /* Binds for `workers` workers. 0, or -errno with the reason in `error` (then listener_close all the same). */
@@ -128,8 +129,9 @@ struct port {
 	uint32_t peer_uid;
 	bool has_peer;
 	char source[SOURCE_NAME_MAX + 1];
-	uint32_t overflow;  /* its counter when last looked at: it runs on and wraps around */
-	uint64_t told_mono; /* when the log last told of drops */
+	uint32_t overflow;    /* its counter when last looked at: it runs on and wraps around */
+	uint64_t told_mono;   /* when the log last told of drops */
+	struct hec_door *hec; /* instead of `event`, when it serves HTTP */
 };
 
 /* Where evidence must be detected again from. */

@@ -10,10 +10,11 @@
 #define EVIDENCE_HEAD_BYTES   4
 #define EVIDENCE_NUMBER_BYTES 8
 #define EVIDENCE_LOSS_BYTES   12
+#define EVIDENCE_META_BYTES   2   /* its length */
 #define EVIDENCE_SOURCE_MAX   255 /* LISTENER/PEER: a name and an address */
 
 /* Those that an older isod would misread. */
-#define FLAGS_2 (EVIDENCE_NUMBERED | EVIDENCE_LOSS)
+#define FLAGS_2 (EVIDENCE_NUMBERED | EVIDENCE_LOSS | EVIDENCE_META)
 
 static uint64_t append_loss(struct segment_log *l, uint64_t received_ns, const struct evidence *e)
 {
@@ -36,13 +37,18 @@ uint64_t evidence_append(struct segment_log *l, uint64_t received_ns, const stru
 	bool numbered = e->flags & EVIDENCE_NUMBERED;
 	uint64_t sequence = htole64(e->sequence);
 	struct str number = {(const char *)&sequence, numbered ? sizeof(sequence) : 0};
+	bool has_meta = e->flags & EVIDENCE_META;
+	struct str meta = has_meta ? str_head(e->meta, EVIDENCE_META_MAX) : STR_NONE;
+	const char meta_bytes[EVIDENCE_META_BYTES] = {(char)meta.n, (char)(meta.n >> 8)};
+	struct str meta_length = {meta_bytes, has_meta ? sizeof(meta_bytes) : 0};
 	/* Frames are limited far below by configuration; a record's own limit holds whatever that says. */
-	struct str frame =
-		str_head(e->frame, RECORD_BODY_MAX - EVIDENCE_HEAD_BYTES - source.n - number.n);
+	struct str frame = str_head(e->frame, RECORD_BODY_MAX - EVIDENCE_HEAD_BYTES - source.n -
+	                                              number.n - meta_length.n - meta.n);
 	uint8_t flags = frame.n < e->frame.n ? e->flags | EVIDENCE_TRUNCATED : e->flags;
-	char version = numbered ? EVIDENCE_VERSION_2 : EVIDENCE_VERSION;
+	char version = e->flags & FLAGS_2 ? EVIDENCE_VERSION_2 : EVIDENCE_VERSION;
 	char head[EVIDENCE_HEAD_BYTES] = {version, (char)flags, (char)source.n, 0};
-	const struct str parts[] = {str_make(head, sizeof(head)), source, number, frame};
+	const struct str parts[] = {
+		str_make(head, sizeof(head)), source, number, meta_length, meta, frame};
 
 	return segment_append(l, received_ns, parts, sizeof(parts) / sizeof(parts[0]));
 }
@@ -87,10 +93,22 @@ int evidence_parse(struct str body, struct evidence *ret)
 	}
 	if (numbered)
 		memcpy(&sequence, rest.p, sizeof(sequence));
+	rest = str_skip(rest, number);
+	struct str meta = STR_NONE;
+	if (flags & EVIDENCE_META) {
+		size_t n = rest.n < EVIDENCE_META_BYTES
+		                   ? SIZE_MAX
+		                   : (uint8_t)rest.p[0] | (size_t)(uint8_t)rest.p[1] << 8;
+		if (n > EVIDENCE_META_MAX || n > rest.n - EVIDENCE_META_BYTES)
+			return -EBADMSG;
+		meta = str_make(rest.p + EVIDENCE_META_BYTES, n);
+		rest = str_skip(rest, EVIDENCE_META_BYTES + n);
+	}
 	*ret = (struct evidence){
 		.source = str_make(body.p + EVIDENCE_HEAD_BYTES, source),
 		.flags = flags,
-		.frame = str_skip(rest, number),
+		.frame = rest,
+		.meta = meta,
 		.sequence = le64toh(sequence),
 	};
 	return 0;

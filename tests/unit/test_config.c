@@ -252,7 +252,8 @@ Test(config, all_mistakes_are_told_in_one_run)
 	             -EINVAL);
 	expect_told(main_file, 1, 1, "did you mean `workers`?");
 	expect_told(main_file, 2, 21, "out of range");
-	expect_told(main_file, 4, 21, "must be tls, tcp, udp, unix, relp or relp-tls, not \"tpc\"");
+	expect_told(main_file, 4, 21,
+	            "must be tls, tcp, udp, unix, relp, relp-tls, hec or hec-tls, not \"tpc\"");
 	expect_told(main_file, 5, 35, "must be HOST:PORT");
 	expect_told(main_file, 6, 12, "a listener named `b` stands in line 5 already");
 	expect_told(main_file, 6, 35, "must be HOST:PORT");
@@ -296,13 +297,13 @@ Test(config, listeners)
 	expect_error("listeners:\n  - {name: a, kind: relp-tls, address: '*:1', key: x}\n", 2, 5,
 	             "a tls listener needs `certificate`");
 	expect_error("listeners:\n  - {name: a, kind: relp, address: '*:1', peers: required}\n", 2,
-	             50, "kind tls and relp-tls only");
+	             50, "kind tls, relp-tls and hec-tls only");
 	expect_error("listeners:\n  - {name: Producer, kind: relp, address: '*:1'}\n", 2, 12,
 	             "`producer` stands for events that come over the API");
 	expect_error("listeners:\n  - {name: a, kind: udp, address: '*:1', mode: 0600}\n", 2, 48,
 	             "kind unix only");
 	expect_error("listeners:\n  - {name: a, kind: udp, address: '*:1', ca: /etc/passwd}\n", 2,
-	             46, "kind tls and relp-tls only");
+	             46, "kind tls, relp-tls and hec-tls only");
 	expect_error("listeners:\n  - {name: a/b, kind: udp, address: '*:1'}\n", 2, 12, "letters");
 	expect_error("listeners: {name: a}\n", 1, 12, "must be a list, not a map");
 	char path[200];
@@ -311,6 +312,59 @@ Test(config, listeners)
 	text = xasprintf("listeners:\n  - {name: a, kind: unix, address: /%s}\n", path);
 	expect_error(text, 2, 36, "at most 107 bytes, this one has 200");
 	free(text);
+}
+
+static void write_tokens(const char *text)
+{
+	char *path = xasprintf("%s/tokens", folder);
+
+	cr_assert_eq(path_write_atomic(path, str_of(text), 0600), 0);
+	free(path);
+}
+
+#define HEC_LISTENER "listeners:\n  - {name: a, kind: hec, address: '*:1', tokens: tokens}\n"
+
+Test(config, tokens_of_a_collector)
+{
+	char *tokens = xasprintf("%s/tokens", folder);
+	uint8_t digest[SHA256_BYTES];
+
+	write_tokens("# who\n\n  one\tsecret-one  \r\ntwo secret-two ack\n");
+	load_good(HEC_LISTENER);
+	const struct listener_config *l = &config->listeners[0];
+	cr_assert_eq(l->token_count, 2);
+	cr_assert_str_eq(l->tokens[0].name, "one");
+	cr_assert_not(l->tokens[0].acknowledge);
+	cr_assert(l->tokens[1].acknowledge);
+	sha256(&STR("secret-two"), 1, digest);
+	cr_assert_eq(memcmp(l->tokens[1].digest, digest, sizeof(digest)), 0);
+	cr_assert_eq(l->body_max, (uint64_t)8 << 20);
+	config_free(config);
+	config = NULL;
+	write_tokens("one secret-one\nb/d secret-two\nthree\nfour short\nfive secret-five now\n"
+	             "six secret-six ack ack\none secret-seven\neight secret-one\n"
+	             "nine secret:nine\n");
+	cr_assert_eq(config_load(main_file, &diags, &config), -EINVAL);
+	expect_told(tokens, 2, 1, "letters");
+	expect_told(tokens, 3, 1, "a token is missing behind the name");
+	expect_told(tokens, 4, 6, "8 to 256 characters, this one has 5");
+	expect_told(tokens, 5, 18, "`ack` or nothing");
+	expect_told(tokens, 6, 20, "`ack` or nothing");
+	expect_told(tokens, 7, 5, "named `one` stands above already");
+	expect_told(tokens, 8, 7, "like that of `one` stands above already");
+	expect_told(tokens, 9, 6, "no `:`");
+	for (size_t i = 0; i < diags.count; i++)
+		cr_assert_null(strstr(diags.items[i].text, "secret"), "no token is told");
+	diags_release(&diags);
+	write_tokens("# nobody\n");
+	expect_error(HEC_LISTENER, 2, 50, "holds no token");
+	unlink(tokens);
+	expect_error(HEC_LISTENER, 2, 50, "No such file");
+	expect_error("listeners:\n  - {name: a, kind: hec, address: '*:1'}\n", 2, 5,
+	             "needs `tokens`");
+	expect_error("listeners:\n  - {name: a, kind: tcp, address: '*:1', body_max: 1MiB}\n", 2,
+	             52, "kind hec and hec-tls only");
+	free(tokens);
 }
 
 Test(config, roles_redis_and_api)
@@ -572,9 +626,9 @@ Test(config, the_description_has_a_line_for_every_option)
 	cr_assert_geq(str_search(buf_str(&out), STR("  limits.frame_max (size, "
 	                                            "1KiB to 1MiB, default 64KiB): ")),
 	              0, "%s", buf_cstr(&out));
-	cr_assert_geq(str_search(buf_str(&out),
-	                         STR("  listeners[].kind (tls, tcp, udp, unix, relp or relp-tls, "
-	                             "required): ")),
+	cr_assert_geq(str_search(buf_str(&out), STR("  listeners[].kind (tls, tcp, udp, unix, "
+	                                            "relp, relp-tls, hec or hec-tls, "
+	                                            "required): ")),
 	              0);
 	cr_assert_geq(str_search(buf_str(&out), STR("  api.roles[].role (")), 0);
 	cr_assert_geq(str_search(buf_str(&out), STR("  routes[].backoff_max (")), 0);

@@ -40,14 +40,20 @@ Test(evidence, frames_come_back_exactly_as_they_arrived)
 	char long_source[400];
 	memset(long_source, 's', sizeof(long_source));
 	const struct evidence in[] = {
-		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0, 0, 0},
-		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul)), 0, 0, 0},
-		{STR(""), 0, STR(""), 0, 0, 0},
-		{STR_NONE, 0, STR_NONE, 0, 0, 0},
-		{STR("producer/a"), EVIDENCE_NUMBERED, STR("numbered"), 0x1122334455667788, 0, 0},
+		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0, 0, 0, STR_NONE},
+		{STR("hec/t@192.0.2.1"), EVIDENCE_META, STR("{}"), 0, 0, 0, STR("hec/event")},
+		{STR("hec/t@192.0.2.1"), EVIDENCE_META, STR(""), 0, 0, 0, STR("")},
+		{STR("producer/a"), EVIDENCE_META | EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED,
+	         STR("both"), 7, 0, 0, STR("meta")},
+		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul)), 0, 0, 0,
+	         STR_NONE},
+		{STR(""), 0, STR(""), 0, 0, 0, STR_NONE},
+		{STR_NONE, 0, STR_NONE, 0, 0, 0, STR_NONE},
+		{STR("producer/a"), EVIDENCE_NUMBERED, STR("numbered"), 0x1122334455667788, 0, 0,
+	         STR_NONE},
 		{STR("producer/a"), EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED, STR(""), UINT64_MAX, 0,
-	         0},
-		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0, 0, 0},
+	         0, STR_NONE},
+		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0, 0, 0, STR_NONE},
 	};
 	struct segment_log *l = open_log();
 	struct segment_reader *r;
@@ -67,6 +73,7 @@ Test(evidence, frames_come_back_exactly_as_they_arrived)
 		cr_assert_eq(out.flags, in[i].flags);
 		cr_assert(str_eq(out.frame, in[i].frame));
 		cr_assert_eq(out.sequence, in[i].sequence);
+		cr_assert(str_eq(out.meta, in[i].meta));
 	}
 	cr_assert_eq(segment_read(r, &record, error, sizeof(error)), 0);
 	segment_reader_close(r);
@@ -81,7 +88,8 @@ Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
 	struct record record;
 	struct evidence out;
 
-	evidence_append(l, 1, &(struct evidence){STR("tcp/x"), 0, str_make(frame, n), 0, 0, 0});
+	evidence_append(l, 1,
+	                &(struct evidence){STR("tcp/x"), 0, str_make(frame, n), 0, 0, 0, STR_NONE});
 	segment_close(l);
 	free(frame);
 	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
@@ -146,6 +154,10 @@ Test(evidence, what_is_no_evidence_is_refused)
 		{"\2\4\0\0 1234567890", 15},
 		{"\2\4\0\0 123456789012", 17},
 		{"\2\6\0\0 12345678901", 16},
+		/* What came around it: of version 1, longer than there is, longer than there may be. */
+		{"\1\10\0\0\0\0x", 7},
+		{"\2\10\0\0\0", 5},
+		{"\2\10\0\0\3\0xx", 8},
 	};
 	struct evidence out = {.flags = 77};
 
@@ -160,4 +172,7 @@ Test(evidence, what_is_no_evidence_is_refused)
 	cr_assert_eq(out.sequence, 0);
 	cr_assert_eq(out.frame.n, 0);
 	cr_assert_eq(out.source.n, 0);
+	cr_assert_eq(evidence_parse(str_make("\2\10\0\0\1\0xy", 8), &out), 0);
+	cr_assert(str_eq(out.meta, STR("x")));
+	cr_assert(str_eq(out.frame, STR("y")));
 }
