@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "event/needles.h"
 #include "sigma/compiled.h"
 
 /* Routes kept: real networks have some dozens of combinations of log sources. Past it the oldest make room. */
@@ -16,6 +17,16 @@
 #define ROUTE_TRIES  4 /* places where one may stand */
 
 #define NAME_FILTER_BITS 2048
+
+/* So few texts are found faster without Hyperscan, whose every call costs as much as a pass over a short message, and the
+ * value need not be folded for it. */
+#define FEW_TEXTS 256
+
+/* The few texts that a route looks for in a slot, of all its groups. */
+struct few {
+	struct needles needles;
+	uint32_t *triggers; /* by number of the needle */
+};
 
 struct route {
 	bool used;
@@ -28,6 +39,7 @@ struct route {
 	size_t always_count;
 	uint32_t *scan_first; /* of each slot, and the end: where its databases begin among … */
 	const struct scan **scans; /* … those of groups that fit */
+	struct few **few;          /* of each slot; NULL: its databases search for texts */
 };
 
 struct candidates {
@@ -55,10 +67,30 @@ static void route_init(const struct compiled *c, struct route *r)
 	r->scan_first = xcalloc(c->slot_count + 1, sizeof(*r->scan_first));
 	r->scans = xcalloc(c->scan_count, sizeof(*r->scans));
 	r->always = xcalloc(c->facts.always, sizeof(*r->always));
+	r->few = xcalloc(c->slot_count, sizeof(struct few *));
 }
 
-static void route_release(struct route *r)
+static void few_free(struct few *few)
 {
+	if (!few)
+		return;
+	needles_release(&few->needles);
+	free(few->triggers);
+	free(few);
+}
+
+static void forget_few(const struct compiled *c, struct route *r)
+{
+	for (size_t i = 0; i < c->slot_count; i++) {
+		few_free(r->few[i]);
+		r->few[i] = NULL;
+	}
+}
+
+static void route_release(const struct compiled *c, struct route *r)
+{
+	forget_few(c, r);
+	free(r->few);
 	free(r->groups);
 	free(r->looks);
 	free(r->scan_first);
@@ -101,8 +133,8 @@ void candidates_free(struct candidates *x)
 	if (!x)
 		return;
 	for (size_t i = 0; i < x->route_count; i++)
-		route_release(&x->routes[i]);
-	route_release(&x->all);
+		route_release(x->c, &x->routes[i]);
+	route_release(x->c, &x->all);
 	pattern_scratch_free(x->scratch);
 	free(x->routes);
 	for (size_t i = 0; i < GUARDS_MAX; i++)
@@ -112,6 +144,20 @@ void candidates_free(struct candidates *x)
 }
 
 /* ---- routes ---- */
+
+static bool is_ascii(struct str s)
+{
+	uint64_t word, all = 0;
+	size_t i = 0;
+
+	for (; i + 8 <= s.n; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		all |= word;
+	}
+	for (; i < s.n; i++)
+		all |= (unsigned char)s.p[i];
+	return (all & 0x8080808080808080) == 0;
+}
 
 static bool group_fits(const struct group *g, const struct logsource_set *sources)
 {
@@ -156,6 +202,46 @@ static void fill_always(const struct compiled *c, struct route *r)
 			r->always[r->always_count++] = c->groups[i].always[j];
 }
 
+/* ASCII in lower case: then a value, folded, holds it exactly if the value holds it in some case. */
+static bool is_needle(struct str text)
+{
+	return text.n >= NEEDLE_MIN && is_ascii(text);
+}
+
+/* Whether some rule of a group that fits has this trigger. */
+static bool has_trigger(const struct compiled *c, const struct route *r, const struct trigger *a)
+{
+	for (uint32_t i = 0; i < a->count; i++)
+		if (has_group(r, c->references[a->first + i].group))
+			return true;
+	return false;
+}
+
+/* What the route looks for in the slot, if that is texts only, and few; else NULL. Keywords are looked for in values of
+ * their own way. */
+static struct few *few_of(const struct compiled *c, const struct route *r, uint32_t slot)
+{
+	struct few *few;
+
+	if (slot == SLOT_KEYWORDS || !(r->looks[slot] & LOOK_TEXT))
+		return NULL;
+	few = xcalloc(1, sizeof(*few));
+	few->triggers = xcalloc(FEW_TEXTS, sizeof(*few->triggers));
+	for (const uint32_t *t = c->slots[slot].texts, *end = t + c->slots[slot].text_count;
+	     t < end; t++) {
+		const struct trigger *a = &c->triggers[*t];
+		if (!has_trigger(c, r, a))
+			continue;
+		if (!is_needle(a->text) || few->needles.count == FEW_TEXTS) {
+			few_free(few);
+			return NULL;
+		}
+		few->triggers[needles_add(&few->needles, a->text)] = *t;
+	}
+	needles_build(&few->needles);
+	return few;
+}
+
 static void fill_route(const struct compiled *c, struct route *r,
                        const struct logsource_set *sources)
 {
@@ -167,11 +253,13 @@ static void fill_route(const struct compiled *c, struct route *r,
 			r->groups[i / 64] |= (uint64_t)1 << i % 64;
 	fill_always(c, r);
 	memset(r->names, 0, sizeof(r->names));
+	forget_few(c, r);
 	for (size_t i = 0; i < c->slot_count; i++) {
 		const struct slot *s = &c->slots[i];
 		r->looks[i] = (uint8_t)looks_of(s, r, words);
 		if (r->looks[i])
 			add_name(r, s->hash);
+		r->few[i] = few_of(c, r, (uint32_t)i);
 		r->scan_first[i] = (uint32_t)scans;
 		for (size_t j = 0; j < s->scan_count; j++)
 			if (has_group(r, c->scans[s->scan_first + j].group))
@@ -341,20 +429,6 @@ static void look_for_networks(struct candidates *x, uint32_t slot, struct str te
 	}
 }
 
-static bool is_ascii(struct str s)
-{
-	uint64_t word, all = 0;
-	size_t i = 0;
-
-	for (; i + 8 <= s.n; i += 8) {
-		memcpy(&word, s.p + i, 8);
-		all |= word;
-	}
-	for (; i < s.n; i++)
-		all |= (unsigned char)s.p[i];
-	return (all & 0x8080808080808080) == 0;
-}
-
 /* Searches `text` with the slot's databases of one sort. */
 static void scan(struct candidates *x, uint32_t slot, enum scan_sort sort, struct str text)
 {
@@ -391,6 +465,18 @@ static void look_at_text(struct candidates *x, uint32_t slot, unsigned looks, st
 		scan(x, slot, SCAN_TEXT, text);
 }
 
+struct few_found {
+	struct candidates *x;
+	const uint32_t *triggers;
+};
+
+static void found_few(void *arg, size_t number)
+{
+	const struct few_found *f = arg;
+
+	found(f->x, f->triggers[number]);
+}
+
 static void look_at_field(struct candidates *x, uint32_t slot, unsigned looks, size_t i)
 {
 	const struct slot *s = &x->c->slots[slot];
@@ -400,6 +486,12 @@ static void look_at_field(struct candidates *x, uint32_t slot, unsigned looks, s
 		found_all(x, s->present, s->present_count);
 	if (f->type == VALUE_NULL)
 		return; /* fits nothing else */
+	const struct few *few = x->route->few[slot];
+	if (few) {
+		needles_find(&few->needles, f->value, found_few,
+		             &(struct few_found){x, few->triggers});
+		looks &= ~(unsigned)LOOK_TEXT;
+	}
 	if (looks & LOOK_FOLDED)
 		look_at_text(x, slot, looks, evaluate_text(x->v, i, false));
 	if (looks & LOOK_NUMBER)

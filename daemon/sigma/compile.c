@@ -110,7 +110,7 @@ static void make_triggers(struct compiled *c, const struct atoms *atoms)
 
 /* What gathers for one slot while its atoms are gone through. */
 struct draft_slot {
-	struct numbers present, regexes;
+	struct numbers present, texts, regexes;
 	struct bound *lower, *upper;
 	size_t lower_count, lower_cap, upper_count, upper_cap;
 	bool prefixes[ATOM_TEXT_MAX + 1], suffixes[ATOM_TEXT_MAX + 1], networks[129];
@@ -166,7 +166,7 @@ static void draft_trigger(struct compiled *c, struct draft_slot *d, uint32_t num
 		add_bound(&d->upper, &d->upper_count, &d->upper_cap, a->number, number);
 		break;
 	case ATOM_NETWORK: d->networks[a->network->prefix] = true; break;
-	case ATOM_CONTAINS: break;
+	case ATOM_CONTAINS: numbers_add(&d->texts, number); break;
 	case ATOM_REGEX: numbers_add(&d->regexes, number); break;
 	}
 	note_look(c, a, looks[a->kind]);
@@ -213,6 +213,8 @@ static void finish_slot(struct compiled *c, struct slot *s, struct draft_slot *d
 	s->upper = keep_bounds(&c->arena, d->upper, d->upper_count);
 	s->present_count = d->present.count;
 	s->present = numbers_keep(&d->present, &c->arena);
+	s->text_count = d->texts.count;
+	s->texts = numbers_keep(&d->texts, &c->arena);
 	s->regex_count = d->regexes.count;
 	s->regex_atoms = numbers_keep(&d->regexes, &c->arena);
 }

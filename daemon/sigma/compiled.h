@@ -106,7 +106,9 @@ struct slot {
 	const struct bound *lower, *upper;           /* AT_LEAST, AT_MOST, by `at` ascending */
 	size_t lower_count, upper_count;
 	size_t scan_first, scan_count; /* among the scans of the set */
-	const uint32_t *regex_atoms;   /* REGEX, for values that are not ASCII */
+	const uint32_t *texts;         /* CONTAINS */
+	size_t text_count;
+	const uint32_t *regex_atoms; /* REGEX, for values that are not ASCII */
 	size_t regex_count;
 };
 
