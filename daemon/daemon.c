@@ -26,6 +26,7 @@
 #include "base/pbjson.h"
 #include "books.h"
 #include "escalate/escalate.h"
+#include "forget.h"
 #include "ingest/ingest.h"
 #include "officer/officer.h"
 #include "reload.h"
@@ -60,6 +61,7 @@ struct isod {
 	struct event *storage; /* made active by workers */
 	bool evidence_stalled;
 	struct books *books;
+	struct forget *forget;
 	uint64_t rules_loaded, rules_refused; /* reloads */
 	char *rules_error;                    /* of the last one; NULL: it was good */
 	uint64_t started_ns;
@@ -250,6 +252,17 @@ static void on_alarm(void *arg, const Isod__V1__Notification *n, const Isod__V1_
 {
 	struct isod *d = arg;
 	escalate_send(d->escalate, n, incident);
+}
+
+static void open_forget(struct isod *d)
+{
+	const struct forget_options o = {.config = d->config,
+	                                 .base = d->base,
+	                                 .clock = &d->clock,
+	                                 .officer = d->officer,
+	                                 .ingest = d->ingest};
+
+	d->forget = forget_new(&o);
 }
 
 static void open_alarm(struct isod *d)
@@ -517,6 +530,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	ingest_counters(d->ingest, add_counter, status);
 	api_counters(d->api, add_counter, status);
 	books_counters(d->books, add_counter, status);
+	forget_counters(d->forget, add_counter, status);
 	officer_counters(d->officer, add_counter, status);
 	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
 	add_correlation_counters(status, state->correlate);
@@ -684,6 +698,8 @@ static int open_edges(struct isod *d, char *error)
 		r = books_open(&books, &d->books, error, ERROR_TEXT);
 	if (r == 0)
 		r = open_answers(d);
+	if (r == 0)
+		open_forget(d);
 	return r;
 }
 
@@ -778,6 +794,7 @@ void isod_stop(struct isod *d)
 	if (d->officer)
 		officer_drain(d->officer);
 	reload_free(d->reload);
+	forget_free(d->forget);
 	books_close(d->books);
 	api_close(d->api);
 	escalate_close(d->escalate);

@@ -152,8 +152,9 @@ struct config {
 	struct keep_config evidence_keep, ledger_keep;
 	uint64_t ledger_commit_ns, ledger_commit_bytes; /* officer/officer.h */
 	uint64_t anchor_interval_ns;                    /* 0: no anchors */
-	uint64_t evidence_sync_ns; /* at most this long between arrival and fdatasync */
-	uint64_t evidence_ack_ns;  /* at most one fdatasync in this time for acknowledgements */
+	uint64_t evidence_sync_ns;    /* at most this long between arrival and fdatasync */
+	uint64_t producers_forget_ns; /* 0: never */
+	uint64_t evidence_ack_ns;     /* at most one fdatasync in this time for acknowledgements */
 	uint64_t snapshot_interval_ns, snapshot_records;
 	uint64_t tally_interval_ns; /* how often workers tell the ledger how far they counted */
 

@@ -167,6 +167,8 @@ static const struct option_word redis_modes[] = {
 
 static const struct option_word switched_off[] = {{"off", 0}, {0}};
 
+static const struct option_word never[] = {{"never", 0}, {0}};
+
 static const struct option_word automatic[] = {{"auto", 0}, {0}};
 static const struct option_word unlimited[] = {{"unlimited", 0}, {0}};
 
@@ -222,6 +224,16 @@ static const struct option options[] = {
          AT(escalation),
          .fallback = "escalation.yaml",
          .help = "who is told about incidents; ~: nobody; when not given, it need not exist"},
+
+	{.section = "producers",
+         .name = "forget_after",
+         .type = OPTION_DURATION,
+         AT(producers_forget_ns),
+         .fallback = "400d",
+         .min = "2s",
+         .max = "100y",
+         .words = never,
+         .help = "a producer not heard of for so long is forgotten, and begins at 1 again"},
 
 	{.section = "log",
          .name = "target",

@@ -234,12 +234,31 @@ void ingest_own_event(struct ingest *i, struct str json)
 
 /* ---- producers ---- */
 
-int ingest_take(struct ingest *i, struct producer_batch *b)
+/* Evidence of one worker may hold what another will be asked to take. */
+static bool all_serve(const struct ingest *i)
 {
-	/* Evidence of one worker may hold what another will be asked to take. */
 	for (size_t n = 0; n < i->worker_count; n++)
 		if (!atomic_load(&i->workers[n].serving))
-			return -EAGAIN;
+			return false;
+	return true;
+}
+
+int ingest_forget_producer(struct ingest *i, struct str producer, uint64_t upto)
+{
+	if (!all_serve(i))
+		return -EAGAIN;
+	return producers_forget(&i->shared.producers, producer, upto) ? 0 : -EBUSY;
+}
+
+void ingest_remember_producer(struct ingest *i, struct str producer, uint64_t upto)
+{
+	producers_note(&i->shared.producers, producer, upto);
+}
+
+int ingest_take(struct ingest *i, struct producer_batch *b)
+{
+	if (!all_serve(i))
+		return -EAGAIN;
 	struct worker *w = &i->workers[producers_worker(str_of(b->producer), i->worker_count)];
 	int r = intake_post(w, b);
 	if (r == 0)

@@ -43,6 +43,10 @@ void ingest_free(struct ingest *i);
  * ingest_answers_fd is readable when there are answered batches, and ingest_answers then calls `answered` for each.
  * All from the thread that made `i`; ingest_stop gives everything back, to be taken by one more ingest_answers. */
 int ingest_take(struct ingest *i, struct producer_batch *b);
+/* From any thread. Forgets a producer whose mark is `upto`: 0; -EAGAIN while evidence is being detected again; -EBUSY when
+ * its mark is another one. And takes that back. */
+int ingest_forget_producer(struct ingest *i, struct str producer, uint64_t upto);
+void ingest_remember_producer(struct ingest *i, struct str producer, uint64_t upto);
 int ingest_answers_fd(const struct ingest *i);
 void ingest_answers(struct ingest *i, void (*answered)(void *arg, struct producer_batch *b),
                     void *arg);

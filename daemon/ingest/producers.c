@@ -70,8 +70,8 @@ bool producers_forget(struct producers *p, struct str producer, uint64_t upto)
 {
 	pthread_mutex_lock(&p->lock);
 	const uint64_t *mark = map_get(&p->map, producer);
-	bool found = mark && *mark == upto;
-	if (found)
+	bool found = (mark ? *mark : 0) == upto;
+	if (mark && found)
 		free(map_remove(&p->map, producer));
 	pthread_mutex_unlock(&p->lock);
 	return found;

@@ -26,7 +26,7 @@ bool producers_has_room(struct producers *p, struct str producer);
 /* From any thread. The mark, or 0: such a producer is not known, and is not made known either. */
 uint64_t producers_ask(struct producers *p, struct str producer);
 size_t producers_count(struct producers *p);
-/* From any thread. Forgets a producer whose mark is `upto`, and nothing newer. False: it is not. */
+/* From any thread. Forgets a producer whose mark is `upto`, an unknown one's being 0. False: it is another. */
 bool producers_forget(struct producers *p, struct str producer, uint64_t upto);
 
 #endif

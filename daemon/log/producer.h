@@ -15,8 +15,8 @@
 #define PRODUCER_FROM_MAX 128
 #define PRODUCER_FRAMES_MAX                                                                        \
 	65536 /* of one batch: its memory is some 24 bytes for each beside its own */
-/* Producers ever heard of: their marks are kept for good, as forgetting one would be taking its frames twice. One more is
- * refused. */
+/* Producers that are known. One more is refused, until another has been silent for so long that it is forgotten
+ * (producers.forget_after): what that one was acknowledged would be taken again if it came back with it. */
 #define PRODUCERS_MAX 10000
 
 /* 1 to PRODUCER_ID_MAX of letters, digits, '.', '_', '-'. */

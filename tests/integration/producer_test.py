@@ -121,6 +121,37 @@ def killed(isod, api):
         isod.wait_events(p.count, "producer/" + p.name_)
 
 
+def set_forgetting(isod, age):
+    with open(isod.path("isod.yaml")) as f:
+        lines = [l for l in f.read().splitlines(True) if not l.startswith("producers:")]
+    isod.write("isod.yaml", f"producers: {{forget_after: {age}}}\n" + "".join(lines))
+
+
+def forgotten(isod, api):
+    """After producers.forget_after an id is nobody's and begins at 1; the ledger knows, so it is the same after a kill."""
+    def known(name):
+        answer = Connection(isod, api).ask(ingest_hello={"producer": name})
+        return answer.ingest_ack.upto if answer.HasField("ingest_ack") else None
+    check(known("certified") is None, "it is somebody else's")
+    isod.stop()
+    set_forgetting(isod, "2s")
+    isod.start()
+    isod.wait(lambda: known("alpha") == 0, "what was silent for so long is forgotten")
+    isod.wait(lambda: known("certified") == 0, "and its owner")
+    isod.kill()
+    set_forgetting(isod, "never")
+    isod.start()
+    isod.wait(lambda: known("alpha") == 0, "it stays forgotten")
+    with Connection(isod, api) as c:
+        gap = c.ask(ingest_batch={"producer": "alpha", "first": EVENTS + 1, "frames": [b"x"]})
+        check(gap.error.code == api.ERROR_GAP and gap.error.expected == 1, f"it does not go on where it was: {gap}")
+        ack = c.ask(ingest_batch={"producer": "certified", "first": 1, "frames": [b"mine"]}).ingest_ack
+        check((ack.upto, ack.taken) == (1, 1), f"whoever comes first has it: {ack}")
+    isod.kill()
+    isod.start()
+    isod.wait(lambda: known("certified") == 1, "from now on")
+
+
 def batch(first, count, text=b"twin"):
     return {"producer": "twin", "first": first, "frames": [b"%s %d" % (text, n) for n in range(first, first + count)]}
 
@@ -233,6 +264,7 @@ def scenario():
         somebody_else(isod, api)
         isoctl(isod)
         killed(isod, api)
+        forgotten(isod, api)
 
 
 main(scenario)

@@ -222,8 +222,32 @@ static inline Isod__V1__Record *random_refusal(void)
 	return record;
 }
 
+/* Somebody begins to use an id, or it is forgotten. */
+static inline Isod__V1__Record *random_producer(struct random_records *r)
+{
+	bool bound = random_chance(r, 80);
+	Isod__V1__Record *record =
+		bound ? RANDOM_BODY(PRODUCER_BOUND) : RANDOM_BODY(PRODUCERS_FORGOTTEN);
+	char producer[32];
+
+	snprintf(producer, sizeof(producer), "tls/192.0.2.%u", (unsigned)random_below(r, 5));
+	if (bound) {
+		RANDOM_NEW(record->producer_bound, producer_bound);
+		pb_set_text(&record->producer_bound->producer, producer);
+		pb_set_text(&record->producer_bound->owner,
+		            random_chance(r, 50) ? "uid:7" : "cert:relay");
+	} else {
+		RANDOM_NEW(record->producers_forgotten, producers_forgotten);
+		pb_add_text(&record->producers_forgotten->producers,
+		            &record->producers_forgotten->n_producers, producer);
+	}
+	return record;
+}
+
 static inline Isod__V1__Record *random_other(struct random_records *r)
 {
+	if (random_chance(r, 25))
+		return random_producer(r);
 	if (random_chance(r, 50)) {
 		Isod__V1__Record *record = RANDOM_BODY(TICK);
 		RANDOM_NEW(record->tick, tick);

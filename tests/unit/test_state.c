@@ -306,3 +306,75 @@ Test(state, a_producer_is_told_by_its_source)
 	cr_assert_not(producer_id_is_valid(STR("")));
 	cr_assert_not(producer_id_is_valid(STR("a/b")));
 }
+
+/* ---- producers ---- */
+
+static void tell(struct world *w, Isod__V1__Record__BodyCase kind, void *body)
+{
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+
+	record.body_case = kind;
+	record.tally = body; /* a union of pointers */
+	world_apply(w, &record);
+}
+
+static void tell_bound(struct world *w, char *producer, char *owner)
+{
+	Isod__V1__ProducerBound b = ISOD__V1__PRODUCER_BOUND__INIT;
+
+	b.producer = producer;
+	b.owner = owner;
+	tell(w, ISOD__V1__RECORD__BODY_PRODUCER_BOUND, &b);
+}
+
+static const struct producer_mark *producer_of(const struct world *w, const char *producer)
+{
+	return map_get(&w->state.producers, str_of(producer));
+}
+
+Test(state, a_producer_has_a_mark_that_rises_one_owner_and_a_time)
+{
+	char a[] = "a", b[] = "b", first[] = "uid:1", second[] = "cert:x";
+	struct world w;
+
+	world_init(&w);
+	mark(&w, 0, a, 10);
+	uint64_t heard = w.now;
+	cr_assert(producer_of(&w, "a"));
+	cr_expect_null(producer_of(&w, "a")->owner);
+	w.now += NS_PER_DAY;
+	mark(&w, 0, a, 7);
+	cr_expect_eq(producer_of(&w, "a")->upto, 10);
+	cr_expect_eq(producer_of(&w, "a")->heard_ns, heard + NS_PER_DAY);
+	tell_bound(&w, a, first);
+	tell_bound(&w, a, second);
+	cr_expect_str_eq(producer_of(&w, "a")->owner, "uid:1", "the first one stays");
+	tell_bound(&w, b, second);
+	cr_expect_eq(producer_of(&w, "b")->upto, 0);
+	mark(&w, 0, b, 3);
+	cr_expect_str_eq(producer_of(&w, "b")->owner, "cert:x");
+	state_release(&w.state);
+}
+
+Test(state, a_producer_that_is_forgotten_begins_anew)
+{
+	char a[] = "a", b[] = "b", nobody[] = "nobody", owner[] = "uid:1", other[] = "uid:2";
+	char *gone[] = {a, nobody, a};
+	Isod__V1__ProducersForgotten f = ISOD__V1__PRODUCERS_FORGOTTEN__INIT;
+	struct world w;
+
+	world_init(&w);
+	mark(&w, 0, a, 10);
+	tell_bound(&w, a, owner);
+	mark(&w, 0, b, 5);
+	f.n_producers = ARRAY_LEN(gone);
+	f.producers = gone;
+	tell(&w, ISOD__V1__RECORD__BODY_PRODUCERS_FORGOTTEN, &f);
+	cr_expect_null(producer_of(&w, "a"));
+	cr_expect_eq(producer_of(&w, "b")->upto, 5);
+	tell_bound(&w, a, other);
+	mark(&w, 0, a, 2);
+	cr_expect_eq(producer_of(&w, "a")->upto, 2);
+	cr_expect_str_eq(producer_of(&w, "a")->owner, "uid:2");
+	state_release(&w.state);
+}
