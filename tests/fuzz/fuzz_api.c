@@ -1,7 +1,7 @@
 /* The bytes of a client through the real socket, connection and requests, with a real officer. The officer's ledger is
- * a real one on a memory file system; it is begun anew after some thousand inputs. Input: the stream; the first byte's
- * low bits choose the client's role, and at which length the stream is sent in pieces. Whatever comes back must be
- * whole answers. */
+ * a real one on a memory file system; it is begun anew after some thousand inputs. Input: the stream; the first byte
+ * chooses the client's role and whose producers' ids it uses, the second at which length the stream is sent in pieces.
+ * Whatever comes back must be whole answers, and what reaches ingest must be as log/producer.h has it. */
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
@@ -16,7 +16,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pb.h"
+#include "base/utf8.h"
 #include "base/wire.h"
+#include "log/producer.h"
 
 #define LIVES 5000 /* inputs before everything is begun anew */
 
@@ -30,7 +32,58 @@ static struct {
 	struct officer *officer;
 	struct api *api;
 	unsigned inputs;
+	uint64_t mark; /* one for all producers */
+	size_t under_way;
 } rig;
+
+/* ---- what stands in for ingest ---- */
+
+static void check_batch(const struct producer_batch *b)
+{
+	size_t bytes = 0;
+
+	if (!producer_id_is_valid(str_of(b->producer)) || !utf8_valid(str_of(b->from)) ||
+	    strlen(b->from) > PRODUCER_FROM_MAX || b->count > PRODUCER_FRAMES_MAX ||
+	    (b->first == 0) != (b->count == 0) || b->first > UINT64_MAX - b->count)
+		abort();
+	for (size_t i = 0; i < b->count; i++)
+		bytes += b->frames[i].len;
+	if (bytes != b->bytes)
+		abort();
+}
+
+static void on_taken(evutil_socket_t fd, short what, void *arg)
+{
+	struct producer_batch *b = arg;
+	(void)fd;
+	(void)what;
+
+	check_batch(b); /* nobody has touched it meanwhile */
+	rig.under_way--;
+	b->upto = rig.mark;
+	b->result = b->first && b->first > rig.mark + 1 ? -ERANGE : 0;
+	if (b->first && b->result == 0) {
+		uint64_t known = rig.mark - (b->first - 1);
+		b->repeated = known < b->count ? known : b->count;
+		b->taken = b->count - b->repeated;
+		b->upto = rig.mark += b->taken;
+	}
+	api_ingest_answered(rig.api, b);
+}
+
+static int on_ingest(void *arg, struct producer_batch *b)
+{
+	const struct timeval now = {0};
+	(void)arg;
+
+	check_batch(b);
+	if (b->count % 7 == 6)
+		return -EAGAIN;
+	rig.under_way++;
+	return event_base_once(rig.base, -1, EV_TIMEOUT, on_taken, b, &now);
+}
+
+/* ---- the daemon ---- */
 
 static void on_incident(void *arg, const Isod__V1__Incident *i)
 {
@@ -80,6 +133,7 @@ static void rig_open(void)
 	rig.config =
 		(struct config){.state_dir = rig.dir, .api = {.mode = 0600, .request_max = 512}};
 	rig.base = event_base_new();
+	rig.mark = 0;
 	if (inbox_init(&rig.inbox, 1, 65536) < 0)
 		abort();
 	const struct officer_options o = {.ledger_dir = rig.dir,
@@ -87,7 +141,7 @@ static void rig_open(void)
 	                                  .base = rig.base,
 	                                  .inbox = &rig.inbox,
 	                                  .effects = {.incident = on_incident}};
-	const struct api_options a = {.config = &rig.config, .base = rig.base};
+	const struct api_options a = {.config = &rig.config, .base = rig.base, .ingest = on_ingest};
 	if (officer_open(&o, &rig.officer, error, sizeof(error)) < 0)
 		abort();
 	struct api_options with = a;
@@ -152,7 +206,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			atexit(rig_close);
 		rig_open();
 	}
-	peer.role = (Isod__V1__Role)(data[0] & 3);
+	peer.role = (Isod__V1__Role)((data[0] & 15) % 5);
+	snprintf(peer.owner, sizeof(peer.owner), "uid:%d", data[0] >> 6);
 	size_t piece = data[1] ? data[1] : size;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
 		abort();
@@ -175,7 +230,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort(); /* the stream must end, and with a whole answer */
 	buf_release(&in);
 	close(ends[1]);
-	while (rig.api->connections)
+	while (rig.api->connections || rig.under_way)
 		event_base_loop(rig.base, EVLOOP_ONCE);
 	return 0;
 }

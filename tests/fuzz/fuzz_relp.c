@@ -1,10 +1,13 @@
-/* The same bytes, at once and in pieces whose sizes the input chooses, must give the same RELP frames. */
-#include <stdlib.h>
-
-#include "base/buf.h"
+/* The same bytes, at once and in pieces, must give the same RELP frames. */
 #include "ingest/relp.h"
+#include "pieces.h"
 
-#define MAX 64
+static struct relp relp;
+
+static void begin(void)
+{
+	relp_init(&relp, FRAME_MAX);
+}
 
 static void add(struct buf *out, enum relp_result r, const struct relp_frame *f)
 {
@@ -12,59 +15,37 @@ static void add(struct buf *out, enum relp_result r, const struct relp_frame *f)
 		buf_printf(out, "%u$", f->txnr);
 		return;
 	}
-	if (f->data.n > MAX || (f->truncated && f->data.n != MAX) || f->command.n == 0 ||
-	    f->command.n > RELP_COMMAND_MAX)
+	if (f->data.n > FRAME_MAX || (f->truncated && f->data.n != FRAME_MAX) ||
+	    f->command.n == 0 || f->command.n > RELP_COMMAND_MAX)
 		abort();
 	buf_printf(out, "%u %zu%s ", f->txnr, f->data.n, f->truncated ? "~" : "");
 	buf_add(out, f->command);
 	buf_add(out, f->data);
 }
 
-static void run(struct str in, struct str sizes, struct buf *out)
+static enum pieces_result next(struct str in, size_t *ret_used, struct buf *out)
 {
-	struct relp relp;
 	struct relp_frame f;
-	struct buf rest;
-	enum relp_result r = RELP_MORE;
-	size_t turn = 0;
+	enum relp_result r = relp_next(&relp, in, ret_used, &f);
 
-	relp_init(&relp, MAX);
-	buf_init(&rest, 0);
-	buf_init(out, 0);
-	while (in.n && r == RELP_MORE) {
-		size_t n = sizes.n ? 1 + (size_t)(unsigned char)sizes.p[turn++ % sizes.n] : in.n;
-		buf_add(&rest, str_head(in, n));
-		in = str_skip(in, n);
-		do {
-			size_t used = SIZE_MAX;
-			r = relp_next(&relp, buf_str(&rest), &used, &f);
-			if (used > rest.n)
-				abort();
-			if (r < RELP_MORE)
-				add(out, r, &f);
-			buf_consume(&rest, used);
-		} while (r < RELP_MORE);
-		if (r == RELP_MORE && rest.n >= MAX + RELP_EXTRA)
-			abort();
-	}
-	if (r == RELP_LOST)
+	if (r < RELP_MORE)
+		add(out, r, &f);
+	return r < RELP_MORE ? PIECES_FRAME : r == RELP_MORE ? PIECES_MORE : PIECES_LOST;
+}
+
+static void end(struct str rest, bool lost, struct buf *out)
+{
+	(void)rest;
+	if (lost)
 		buf_printf(out, "!%s", relp.why);
-	buf_release(&rest);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size < 4)
-		return 0;
-	struct str sizes = {(const char *)data, 4}, in = {(const char *)data + 4, size - 4};
-	struct buf whole, pieces;
+	const struct pieces p = {
+		.rest_max = FRAME_MAX + RELP_EXTRA, .begin = begin, .next = next, .end = end};
 
-	run(in, STR_NONE, &whole);
-	run(in, sizes, &pieces);
-	if (!str_eq(buf_str(&whole), buf_str(&pieces)))
-		abort();
-	buf_release(&whole);
-	buf_release(&pieces);
+	pieces_compare(&p, data, size);
 	return 0;
 }
