@@ -145,6 +145,12 @@ struct config {
 	uint64_t connections_max;
 	uint64_t idle_timeout_ns;
 	uint64_t handshake_timeout_ns;
+	uint64_t frame_timeout_ns;
+	uint64_t
+		memory_max; /* bytes of frames that have not come to their end, of all connections */
+	/* A second; 0: no limit. */
+	uint64_t handshakes, peer_connects, peer_bytes, peer_events;
+	uint64_t peer_connections_max; /* 0: no limit */
 	struct listener_config *listeners;
 	size_t listener_count;
 
