@@ -125,11 +125,11 @@ struct keep_config {
 	uint64_t compress; /* zstd level; 0: off */
 	uint64_t
 		retention; /* as it was written: ns, or a name as a negative number, see config_retention */
-	uint64_t at_hand_ns; /* not compressed for so long; 0: as the name says */
+	uint64_t at_hand_ns; /* not compressed for so long; 0: as the name says, or some minutes */
 	uint64_t keep_bytes; /* 0: no limit */
 };
 
-/* Resolves the named retentions: *ret_keep_ns 0 is for ever, *ret_at_hand_ns 0 not at all. */
+/* Resolves the named retentions: *ret_keep_ns 0 is for ever, *ret_at_hand_ns is never 0. */
 void config_retention(const struct keep_config *c, uint64_t *ret_keep_ns, uint64_t *ret_at_hand_ns);
 
 struct config {

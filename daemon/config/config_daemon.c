@@ -124,6 +124,10 @@ static const struct named_retention {
 	{"nerc-cip", 90 * NS_PER_DAY, 0}, /* NERC CIP-007-6 R4.3: 90 days */
 };
 
+/* What nobody asks to be at hand is not compressed at once either: that costs as much of a processor as taking it in did,
+ * and a burst is over by then. */
+#define AT_HAND_LEAST (10 * NS_PER_MINUTE)
+
 static const struct option_word retention_names[] = {
 	{"forever", 0}, {"pci-dss", -1}, {"hipaa", -2}, {"m-21-31", -3}, {"nerc-cip", -4}, {0}};
 
@@ -132,6 +136,9 @@ void config_retention(const struct keep_config *c, uint64_t *ret_keep_ns, uint64
 	uint64_t index = -c->retention;
 	bool named = index < ARRAY_LEN(named_retentions);
 	uint64_t at_hand = named ? named_retentions[index].at_hand_ns : 0;
+
+	if (!at_hand)
+		at_hand = AT_HAND_LEAST;
 
 	*ret_keep_ns = named ? named_retentions[index].keep_ns : c->retention;
 	*ret_at_hand_ns = c->at_hand_ns ? c->at_hand_ns : at_hand;
@@ -382,7 +389,7 @@ static const struct option options[] = {
          .name = "compress",
          .type = OPTION_NUMBER,
          AT(evidence_keep.compress),
-         .fallback = "3",
+         .fallback = "1",
          .min = "1",
          .max = "19",
          .words = switched_off,
@@ -404,7 +411,8 @@ static const struct option options[] = {
          .fallback = "auto",
          .max = "100y",
          .words = automatic,
-         .help = "not compressed for so long; auto: what a named retention asks for"},
+         .help = "not compressed for so long; auto: what a named retention asks for, or 10 "
+                 "minutes"},
 	{.section = "evidence",
          .name = "keep_size",
          .type = OPTION_SIZE,
@@ -471,7 +479,8 @@ static const struct option options[] = {
          .fallback = "auto",
          .max = "100y",
          .words = automatic,
-         .help = "not compressed for so long; auto: what a named retention asks for"},
+         .help = "not compressed for so long; auto: what a named retention asks for, or 10 "
+                 "minutes"},
 	{.section = "ledger",
          .name = "keep_size",
          .type = OPTION_SIZE,
