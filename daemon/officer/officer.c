@@ -28,6 +28,7 @@
 
 struct officer {
 	struct officer_options options;
+	char *ledger_dir; /* options.ledger_dir */
 	struct segment_log *ledger;
 	struct state state;
 	struct numbered *batch; /* appended, not yet durable and folded */
@@ -304,6 +305,7 @@ int officer_open(const struct officer_options *options, struct officer **ret, ch
 	const struct segment_options so = {.kind = SEGMENT_LEDGER,
 	                                   .segment_bytes = options->segment_bytes};
 	o->options = *options;
+	o->options.ledger_dir = o->ledger_dir = xstrdup(options->ledger_dir);
 	state_init(&o->state);
 	int r = segment_open(options->ledger_dir, &so, &o->ledger, error, error_size);
 	if (r == 0)
@@ -348,6 +350,7 @@ void officer_close(struct officer *o)
 		event_free(o->commit);
 	segment_close(o->ledger);
 	state_release(&o->state);
+	free(o->ledger_dir);
 	free(o);
 }
 
