@@ -57,11 +57,11 @@ struct books {
 static uint64_t *held_by_incidents(const struct state *s, size_t workers)
 {
 	uint64_t *held = xcalloc(workers ? workers : 1, sizeof(*held));
+	const Isod__V1__Incident *i;
 
 	for (size_t w = 0; w < workers; w++)
 		held[w] = UINT64_MAX;
-	for (size_t n = 0; n < s->incident.count; n++) {
-		const Isod__V1__Incident *i = s->incident.items[n];
+	for (uint64_t id = 0; (i = incident_next(&s->incident, &id));) {
 		for (size_t e = 0; incident_is_open(i) && e < i->n_evidence; e++) {
 			const Isod__V1__EvidenceRef *ref = i->evidence[e];
 			if (ref->worker < workers && ref->sequence < held[ref->worker])

@@ -146,6 +146,11 @@ static void settings_fill(const struct isod *d, const struct content *content,
 	s->assets = *assets;
 	s->incident_window_ns = c->incident_window_ns;
 	s->incident_open_level = c->incident_open_level;
+	s->incident_kept_ns = c->incident_kept_ns;
+	s->incident_kept_max = c->incident_kept_max;
+	s->incident_open_max = c->incident_open_max;
+	s->notification_kept_ns = c->notification_kept_ns;
+	s->notification_kept_max = c->notification_kept_max;
 	s->risk_half_life_ns = c->risk_half_life_ns;
 	s->correlation_skew_ns = c->correlation_skew_ns;
 	s->correlation_lateness_ns = c->correlation_lateness_ns;

@@ -132,12 +132,23 @@ static void ask_list_incidents(struct connection *c, const Isod__V1__Request *q)
 	connection_send(c, &a);
 }
 
+static void no_incident(struct connection *c, const Isod__V1__Request *q, uint64_t id)
+{
+	if (id && id <= state_of(c)->incident.count)
+		connection_error(c, q->id, ERROR(NOT_FOUND),
+		                 "incident %" PRIu64 " was closed and is kept no longer "
+		                 "(incidents.kept, kept_max); the ledger has it",
+		                 id);
+	else
+		connection_error(c, q->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
+}
+
 static void send_incident(struct connection *c, const Isod__V1__Request *q, uint64_t id)
 {
 	const Isod__V1__Incident *i = incident_get(&state_of(c)->incident, id);
 
 	if (!i) {
-		connection_error(c, q->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
+		no_incident(c, q, id);
 		return;
 	}
 	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_INCIDENT);
@@ -158,7 +169,7 @@ static void refuse_command(struct connection *c, const Isod__V1__Request *q, uin
 	const Isod__V1__Incident *i = incident_get(&state_of(c)->incident, id);
 
 	if (!i)
-		connection_error(c, q->id, ERROR(NOT_FOUND), "there is no incident %" PRIu64, id);
+		no_incident(c, q, id);
 	else if (!incident_is_open(i))
 		connection_error(c, q->id, ERROR(CONFLICT), "incident %" PRIu64 " is closed", id);
 	else

@@ -166,6 +166,9 @@ struct config {
 
 	uint64_t incident_window_ns;
 	Isod__V1__Level incident_open_level;
+	/* What is kept in memory; 0: all. */
+	uint64_t incident_kept_ns, incident_kept_max, incident_open_max;
+	uint64_t notification_kept_ns, notification_kept_max;
 	uint64_t correlation_skew_ns;
 	uint64_t correlation_lateness_ns;
 	uint64_t risk_half_life_ns;

@@ -165,6 +165,7 @@ static const struct option_word log_levels[] = {
 static const struct option_word redis_modes[] = {
 	{"embedded", REDIS_EMBEDDED}, {"external", REDIS_EXTERNAL}, {"off", REDIS_OFF}, {0}};
 
+static const struct option_word kept_forever[] = {{"forever", 0}, {0}};
 static const struct option_word switched_off[] = {{"off", 0}, {0}};
 
 static const struct option_word never[] = {{"never", 0}, {0}};
@@ -461,6 +462,53 @@ static const struct option options[] = {
          .fallback = "medium",
          .words = config_levels,
          .help = "matches below it join incidents but open none"},
+	{.section = "incidents",
+         .name = "kept",
+         .type = OPTION_DURATION,
+         AT(incident_kept_ns),
+         .fallback = "90d",
+         .min = "1s",
+         .max = "100y",
+         .words = kept_forever,
+         .help = "closed for so long, an incident leaves memory and the view, not the ledger"},
+	{.section = "incidents",
+         .name = "kept_max",
+         .type = OPTION_NUMBER,
+         AT(incident_kept_max),
+         .fallback = "100000",
+         .min = "1",
+         .max = "100000000",
+         .words = unlimited,
+         .help = "of closed ones so many stay: the first to be closed leave"},
+	{.section = "incidents",
+         .name = "open_max",
+         .type = OPTION_NUMBER,
+         AT(incident_open_max),
+         .fallback = "100000",
+         .min = "1",
+         .max = "100000000",
+         .words = unlimited,
+         .help = "when so many are open, what a rule would open gathers in one incident of its"},
+
+	{.section = "notifications",
+         .name = "kept",
+         .type = OPTION_DURATION,
+         AT(notification_kept_ns),
+         .fallback = "90d",
+         .min = "1s",
+         .max = "100y",
+         .words = kept_forever,
+         .help = "delivered, dead or cancelled for so long, a notification leaves memory and the "
+                 "view"},
+	{.section = "notifications",
+         .name = "kept_max",
+         .type = OPTION_NUMBER,
+         AT(notification_kept_max),
+         .fallback = "100000",
+         .min = "1",
+         .max = "100000000",
+         .words = unlimited,
+         .help = "of those so many stay: the first to come to their end leave"},
 
 	{.section = "correlation",
          .name = "skew",

@@ -140,24 +140,30 @@ static int by_incident(const void *x, const void *y)
 	return strcmp(a->route, b->route);
 }
 
-static struct told *told_new(const struct reporting_desk *d)
+/* NULL when some have left memory: which ones is by when they came to their end, which is by the ledger's time. */
+static struct told *told_new(const struct reporting_desk *d, size_t *ret_count)
 {
-	struct told *told = xcalloc(d->count, sizeof(*told));
+	struct told *told;
+	const Isod__V1__Notification *n;
 
-	for (size_t i = 0; i < d->count; i++)
-		told[i] = (struct told){d->items[i]->incident, d->items[i]->route};
-	qsort(told, d->count, sizeof(*told), by_incident);
+	*ret_count = 0;
+	if (d->items.held == 0 || d->items.held < d->count)
+		return NULL;
+	told = xcalloc(d->items.held, sizeof(*told));
+	for (uint64_t id = 0; (n = reporting_next(d, &id));)
+		told[(*ret_count)++] = (struct told){n->incident, n->route};
+	qsort(told, *ret_count, sizeof(*told), by_incident);
 	return told;
 }
 
 static void put_incidents(struct books *b)
 {
 	const struct incident_desk *d = &b->state->incident;
-	size_t told_count = b->state->reporting.count, at = 0;
-	struct told *told = told_new(&b->state->reporting);
+	size_t told_count, at = 0;
+	struct told *told = told_new(&b->state->reporting, &told_count);
+	const Isod__V1__Incident *i;
 
-	for (size_t n = 0; n < d->count; n++) {
-		const Isod__V1__Incident *i = d->items[n];
+	for (uint64_t id = 0; (i = incident_next(d, &id));) {
 		buf_printf(&b->line, "incident %d %d %d %" PRIu64 " %" PRIu64 " %" PRIu64,
 		           (int)i->severity, (int)i->state, (int)i->disposition, i->matches,
 		           i->first_ns, i->last_ns);

@@ -16,7 +16,8 @@ void state_digest(const struct state *s, uint8_t ret[static SHA256_BYTES]);
  *
  *   each incident      severity, state, disposition, owner, matches; first and last time by the events' clocks; the sets
  *                      of entities, tactics, techniques, rules (with level, count, first and last time) and evidence,
- *                      as far as none was left out of them, else how many there were; the routes it was notified by
+ *                      as far as none was left out of them, else how many there were; the routes it was notified by, while no
+ *                      notification has left memory
  *   each risk entity   its matches (its score depends on when the ledger was written)
  *   each source        events, matched, unmatched, undecoded, truncated, bytes, the last time received; but not
  *                      isod's own events, and not what was refused or shed before it became evidence
@@ -25,7 +26,13 @@ void state_digest(const struct state *s, uint8_t ret[static SHA256_BYTES]);
  *   all                matches
  *
  * Not in it: timelines and titles (of what came first, which workers decide), attempts and times of notifications,
- * open windows of correlations (what they yield is in the incidents; the full digest has them). */
+ * open windows of correlations (what they yield is in the incidents; the full digest has them), and what has left memory
+ * (settings.incident_kept_ns and its like).
+ *
+ * Both runs must have folded the workers' records in about the order of arrival, which a daemon that is killed and goes on
+ * does. A re-detection of everything, from an EMPTY ledger, does not: each worker goes through its own evidence, and their
+ * logs are not merged by time. With one worker the books are equal; with several, an incident that is bridged by matches of
+ * two workers, and correlations over events of two, can come out differently. */
 void state_books_digest(const struct state *s, uint8_t ret[static SHA256_BYTES]);
 
 #endif

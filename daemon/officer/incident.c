@@ -34,6 +34,14 @@ static void free_opener(void *p)
 	free(p);
 }
 
+static void free_item(void *p)
+{
+	struct incident_item *item = p;
+
+	isod__v1__incident__free_unpacked(item->incident, NULL);
+	free(item);
+}
+
 void incident_init(struct incident_desk *d, uint64_t seed)
 {
 	*d = (struct incident_desk){0};
@@ -43,22 +51,34 @@ void incident_init(struct incident_desk *d, uint64_t seed)
 
 void incident_release(struct incident_desk *d)
 {
-	for (size_t i = 0; i < d->count; i++)
-		isod__v1__incident__free_unpacked(d->items[i], NULL);
-	free(d->items);
-	free(d->glances);
+	shelf_release(&d->items, free_item);
+	departures_release(&d->closed);
 	map_release(&d->by_entity, NULL);
 	map_release(&d->by_rule, free_opener);
 }
 
 static Isod__V1__Incident *incident_at(const struct incident_desk *d, uint64_t id)
 {
-	return id >= 1 && id <= d->count ? d->items[id - 1] : NULL;
+	const struct incident_item *item = shelf_get(&d->items, id);
+
+	return item ? item->incident : NULL;
+}
+
+static struct incident_glance *glance_of(const struct incident_desk *d, uint64_t id)
+{
+	return &((struct incident_item *)shelf_get(&d->items, id))->glance;
 }
 
 const Isod__V1__Incident *incident_get(const struct incident_desk *d, uint64_t id)
 {
 	return incident_at(d, id);
+}
+
+const Isod__V1__Incident *incident_next(const struct incident_desk *d, uint64_t *id)
+{
+	const struct incident_item *item = shelf_next(&d->items, id);
+
+	return item ? item->incident : NULL;
 }
 
 bool incident_is_open(const Isod__V1__Incident *i)
@@ -143,7 +163,7 @@ static void remember(struct incident_desk *d, const struct step *s, const struct
 static bool note_entity(struct incident_desk *d, uint64_t id, uint64_t hash)
 {
 	uint64_t bit = UINT64_C(1) << (hash & 63);
-	uint64_t *word = &d->glances[id - 1].entities[(hash >> 6) % ENTITY_WORDS];
+	uint64_t *word = &glance_of(d, id)->entities[(hash >> 6) % ENTITY_WORDS];
 	bool maybe = *word & bit;
 
 	*word |= bit;
@@ -206,7 +226,7 @@ static void add_tags(Isod__V1__Incident *i, const Isod__V1__Match *m)
 
 static uint64_t *highest_of(struct incident_desk *d, const Isod__V1__Incident *i, uint32_t worker)
 {
-	return &d->glances[i->id - 1].highest[worker % EVIDENCE_SLOTS];
+	return &glance_of(d, i->id)->highest[worker % EVIDENCE_SLOTS];
 }
 
 static bool has_evidence(const Isod__V1__Incident *i, const Isod__V1__EvidenceRef *ref)
@@ -248,7 +268,7 @@ static void add_evidence(struct incident_desk *d, Isod__V1__Incident *i, const I
 
 static uint8_t *rule_hint(const struct incident_desk *d, const Isod__V1__Incident *i, uint64_t hash)
 {
-	return &d->glances[i->id - 1].rules[hash % RULE_HINTS];
+	return &glance_of(d, i->id)->rules[hash % RULE_HINTS];
 }
 
 /* The rule's count in the incident, or NULL. */
@@ -361,10 +381,12 @@ static void set_title(Isod__V1__Incident *i, const Isod__V1__Match *m, bool stor
 
 static void append(struct incident_desk *d, Isod__V1__Incident *i)
 {
-	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
-	xgrow(&d->glances, &d->glance_cap, d->count + 1, sizeof(*d->glances));
-	d->glances[d->count] = (struct incident_glance){0};
-	d->items[d->count++] = i;
+	struct incident_item *item = xcalloc(1, sizeof(*item));
+
+	item->incident = i;
+	shelf_put(&d->items, i->id, item);
+	if (d->count < i->id)
+		d->count = i->id;
 }
 
 static Isod__V1__Incident *incident_new(struct incident_desk *d, const struct step *s)
@@ -372,9 +394,9 @@ static Isod__V1__Incident *incident_new(struct incident_desk *d, const struct st
 	Isod__V1__Incident *i = xmalloc(sizeof(*i));
 
 	isod__v1__incident__init(i);
+	i->id = d->count + 1;
 	append(d, i);
 	d->open++;
-	i->id = d->count;
 	i->state = STATE(DETECTED);
 	i->opened_ns = s->time_ns;
 	return i;
@@ -398,10 +420,17 @@ static Isod__V1__Incident *incident_open(struct incident_desk *d, const struct s
 	struct opener *o = opener_get(d, m->rule);
 	uint64_t oldest = o->opened_ns[o->next];
 
-	*ret_storm = oldest && s->time_ns - oldest <= s->settings->incident_window_ns;
-	if (*ret_storm && joinable(incident_at(d, o->storm), s))
-		return incident_at(d, o->storm);
+	Isod__V1__Incident *storm = incident_at(d, o->storm);
+	bool full = s->settings->incident_open_max && d->open >= s->settings->incident_open_max;
+
+	d->overflowed += full;
+	*ret_storm = full || (oldest && s->time_ns - oldest <= s->settings->incident_window_ns);
+	if (*ret_storm && (joinable(storm, s) || (full && storm && incident_is_open(storm))))
+		return storm;
 	Isod__V1__Incident *i = incident_new(d, s);
+	if (full)
+		timeline_note(i, s, "isod", "incidents.open_max are open",
+		              "what this rule finds gathers here until some are closed");
 	if (*ret_storm) {
 		o->storm = i->id;
 		return i;
@@ -511,18 +540,16 @@ static void fetch_parts(const struct incident_desk *d, const Isod__V1__Incident 
 void incident_fetch(const struct incident_desk *d, const struct map_entry *e,
                     const struct match_at *at, int round)
 {
-	size_t id = (uintptr_t)e->value;
+	const struct incident_item *item = shelf_get(&d->items, (uintptr_t)e->value);
 
-	if (id - 1 >= d->count)
+	if (!item)
 		return;
-	if (round == 0) {
-		__builtin_prefetch(&d->items[id - 1]);
-		fetch(&d->glances[id - 1], sizeof(*d->glances));
-	} else if (round == 1) {
-		fetch(d->items[id - 1], sizeof(**d->items));
-	} else {
-		fetch_parts(d, d->items[id - 1], at, round);
-	}
+	if (round == 0)
+		fetch(item, sizeof(*item));
+	else if (round == 1)
+		fetch(item->incident, sizeof(*item->incident));
+	else
+		fetch_parts(d, item->incident, at, round);
 }
 
 /* ---- commands ---- */
@@ -570,6 +597,7 @@ static void close_incident(struct incident_desk *d, Isod__V1__Incident *i, const
 	timeline_note(i, s, c->user, as[disposition < ARRAY_LEN(as) ? disposition : 0],
 	              c->close->note);
 	d->open--;
+	departures_add(&d->closed, i->closed_ns, i->id);
 }
 
 const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const struct step *s,
@@ -588,6 +616,17 @@ const Isod__V1__Incident *incident_on_command(struct incident_desk *d, const str
 	if (s->effects->incident)
 		s->effects->incident(s->effects->arg, i);
 	return i;
+}
+
+void incident_on_clock(struct incident_desk *d, const struct step *s)
+{
+	uint64_t id;
+
+	while ((id = departures_next(&d->closed, s->time_ns, s->settings->incident_kept_ns,
+	                             s->settings->incident_kept_max))) {
+		free_item(shelf_take(&d->items, id));
+		step_dirty_id(s, VIEW_INCIDENT, id);
+	}
 }
 
 /* ---- saved ---- */
@@ -639,12 +678,19 @@ void incident_save(const struct incident_desk *d, struct saver *to)
 	Isod__V1__SnapshotIncidents m = ISOD__V1__SNAPSHOT_INCIDENTS__INIT;
 	SAVE_PART(part, INCIDENTS);
 
+	Isod__V1__Incident **all = xcalloc(d->items.held, sizeof(Isod__V1__Incident *));
+	const Isod__V1__Incident *i;
+	size_t count = 0;
+
+	for (uint64_t id = 0; (i = incident_next(d, &id));)
+		all[count++] = (Isod__V1__Incident *)(uintptr_t)i;
 	part.incidents = &m;
-	for (size_t at = 0; at < d->count; at += m.n_incidents) {
-		m.incidents = d->items + at;
-		m.n_incidents = save_fit((void *const *)m.incidents, d->count - at);
+	for (size_t at = 0; at < count; at += m.n_incidents) {
+		m.incidents = all + at;
+		m.n_incidents = save_fit((void *const *)m.incidents, count - at);
 		save_part(to, &part);
 	}
+	free(all);
 	save_keys(d, to);
 	save_openers(d, to);
 }
@@ -665,19 +711,27 @@ static void glance(struct incident_desk *d, const Isod__V1__Incident *i)
 		            map_hash(d->by_entity.seed, entity_key(i->entities[n], text)));
 }
 
+/* Ids rise. The head told the highest that there can be; in format 1 they have no gaps, and it told nothing. */
+static bool id_follows(const struct incident_desk *d, uint64_t id)
+{
+	return id > d->loaded && (id <= d->count || (d->loaded == d->count && id == d->count + 1));
+}
+
 int incident_load(struct incident_desk *d, Isod__V1__SnapshotIncidents *from)
 {
-	for (size_t n = 0; n < from->n_incidents; n++)
-		if (from->incidents[n]->id != d->count + n + 1)
-			return -EBADMSG;
 	for (size_t n = 0; n < from->n_incidents; n++) {
 		Isod__V1__Incident *i = from->incidents[n];
+		if (!id_follows(d, i->id))
+			return -EBADMSG;
+		from->incidents[n] = NULL;
 		pb_open(&i->base);
 		append(d, i);
+		d->loaded = i->id;
 		d->open += incident_is_open(i);
+		if (!incident_is_open(i))
+			departures_add(&d->closed, i->closed_ns, i->id);
 		glance(d, i);
 	}
-	from->n_incidents = 0;
 	return 0;
 }
 
@@ -686,7 +740,7 @@ int incident_load_keys(struct incident_desk *d, const Isod__V1__SnapshotIncident
 	if (from->n_keys != from->n_incidents)
 		return -EBADMSG;
 	for (size_t i = 0; i < from->n_keys; i++) {
-		if (!incident_at(d, from->incidents[i]))
+		if (from->incidents[i] == 0 || from->incidents[i] > d->count)
 			return -EBADMSG;
 		map_put(&d->by_entity,
 		        str_make((const char *)from->keys[i].data, from->keys[i].len),
@@ -700,7 +754,7 @@ int incident_load_opener(struct incident_desk *d, const Isod__V1__SnapshotOpener
 	struct str rule = str_make((const char *)from->rule.data, from->rule.len);
 
 	if (from->n_opened_ns != INCIDENTS_PER_RULE || from->next >= INCIDENTS_PER_RULE ||
-	    (from->storm && !incident_at(d, from->storm)) || map_get(&d->by_rule, rule))
+	    from->storm > d->count || map_get(&d->by_rule, rule))
 		return -EBADMSG;
 	struct opener *o = xcalloc(1, sizeof(*o));
 	memcpy(o->opened_ns, from->opened_ns, sizeof(o->opened_ns));

@@ -419,6 +419,12 @@ uint64_t officer_snapshot_floor(const struct officer *o)
 void officer_counters(const struct officer *o,
                       void (*count)(void *arg, const char *name, uint64_t value), void *arg)
 {
+	const struct incident_desk *i = &o->state.incident;
+	const struct reporting_desk *r = &o->state.reporting;
+
+	count(arg, "incidents_left", i->count - i->items.held);
+	count(arg, "incidents_overflowed", i->overflowed);
+	count(arg, "notifications_left", r->count - r->items.held);
 	if (!o->snapshots)
 		return;
 	const struct snapshot_counts *n = snapshot_keeper_counts(o->snapshots);

@@ -15,6 +15,11 @@
 static const Isod__V1__Route orphan_route = {
 	.attempts = 5, .backoff_ns = 30 * NS_PER_SECOND, .backoff_max_ns = 15 * NS_PER_MINUTE};
 
+static void free_item(void *p)
+{
+	isod__v1__notification__free_unpacked(p, NULL);
+}
+
 void reporting_init(struct reporting_desk *d)
 {
 	*d = (struct reporting_desk){0};
@@ -22,9 +27,8 @@ void reporting_init(struct reporting_desk *d)
 
 void reporting_release(struct reporting_desk *d)
 {
-	for (size_t i = 0; i < d->count; i++)
-		isod__v1__notification__free_unpacked(d->items[i], NULL);
-	free(d->items);
+	shelf_release(&d->items, free_item);
+	departures_release(&d->finished);
 	free(d->pending);
 }
 
@@ -51,7 +55,7 @@ static Isod__V1__Notification *pending_for(const struct reporting_desk *d, uint6
                                            const char *route)
 {
 	for (size_t i = 0; i < d->pending_count; i++) {
-		Isod__V1__Notification *n = d->items[d->pending[i] - 1];
+		Isod__V1__Notification *n = shelf_get(&d->items, d->pending[i]);
 		if (n->incident == incident && n->state == STATE(PENDING) &&
 		    strcmp(n->route, route) == 0)
 			return n;
@@ -59,17 +63,20 @@ static Isod__V1__Notification *pending_for(const struct reporting_desk *d, uint6
 	return NULL;
 }
 
-/* As the last of the outbox and, unless it is at its end, of what is pending. Returns its id. */
-static uint64_t append(struct reporting_desk *d, Isod__V1__Notification *n)
+/* Into the outbox and, unless it is at its end, to what is pending. */
+static void append(struct reporting_desk *d, Isod__V1__Notification *n)
 {
-	xgrow(&d->items, &d->cap, d->count + 1, sizeof(*d->items));
-	d->items[d->count++] = n;
+	shelf_put(&d->items, n->id, n);
+	if (d->count < n->id)
+		d->count = n->id;
+	d->due_ns = 0;
 	d->dead += n->state == STATE(DEAD);
-	if (n->state > STATE(INFLIGHT))
-		return d->count;
+	if (n->state > STATE(INFLIGHT)) {
+		departures_add(&d->finished, n->finished_ns, n->id);
+		return;
+	}
 	xgrow(&d->pending, &d->pending_cap, d->pending_count + 1, sizeof(*d->pending));
-	d->pending[d->pending_count++] = d->count;
-	return d->count;
+	d->pending[d->pending_count++] = n->id;
 }
 
 static void notify(struct reporting_desk *d, const struct step *s, const Isod__V1__Incident *i,
@@ -84,9 +91,10 @@ static void notify(struct reporting_desk *d, const struct step *s, const Isod__V
 	}
 	n = xmalloc(sizeof(*n));
 	isod__v1__notification__init(n);
-	n->id = append(d, n);
+	n->id = d->count + 1;
 	n->incident = i->id;
 	n->state = STATE(PENDING);
+	append(d, n);
 	n->created_ns = n->due_ns = s->time_ns;
 	pb_set_text(&n->route, r->name);
 	pb_set_text(&n->plugin, r->plugin);
@@ -106,13 +114,14 @@ void reporting_on_incident(struct reporting_desk *d, const struct step *s,
 static void finish(struct reporting_desk *d, const struct step *s, size_t at,
                    Isod__V1__NotificationState state)
 {
-	Isod__V1__Notification *n = d->items[d->pending[at] - 1];
+	Isod__V1__Notification *n = shelf_get(&d->items, d->pending[at]);
 
 	n->state = state;
 	n->finished_ns = s->time_ns;
 	n->due_ns = 0;
 	if (state == STATE(DEAD))
 		d->dead++;
+	departures_add(&d->finished, n->finished_ns, n->id);
 	memmove(d->pending + at, d->pending + at + 1,
 	        (d->pending_count - at - 1) * sizeof(*d->pending));
 	d->pending_count--;
@@ -122,7 +131,7 @@ static void finish(struct reporting_desk *d, const struct step *s, size_t at,
 void reporting_on_handled(struct reporting_desk *d, const struct step *s, uint64_t incident)
 {
 	for (size_t i = d->pending_count; i-- > 0;) {
-		const Isod__V1__Notification *n = d->items[d->pending[i] - 1];
+		const Isod__V1__Notification *n = shelf_get(&d->items, d->pending[i]);
 		if (n->incident == incident && n->state == STATE(PENDING))
 			finish(d, s, i, STATE(CANCELLED));
 	}
@@ -147,7 +156,7 @@ void reporting_on_result(struct reporting_desk *d, const struct step *s,
 		at++;
 	if (at == d->pending_count)
 		return;
-	Isod__V1__Notification *n = d->items[r->notification - 1];
+	Isod__V1__Notification *n = shelf_get(&d->items, r->notification);
 	if (n->state != STATE(INFLIGHT) || n->attempts != r->attempt)
 		return;
 	const Isod__V1__Route *route = route_find(s, n->route);
@@ -158,6 +167,7 @@ void reporting_on_result(struct reporting_desk *d, const struct step *s,
 	           n->attempts < route->attempts) {
 		n->state = STATE(PENDING);
 		n->due_ns = s->time_ns + backoff(route, n->attempts);
+		d->due_ns = 0;
 		step_dirty_id(s, VIEW_NOTIFICATION, n->id);
 	} else {
 		finish(d, s, at, STATE(DEAD));
@@ -167,19 +177,21 @@ void reporting_on_result(struct reporting_desk *d, const struct step *s,
 void reporting_on_started(struct reporting_desk *d, const struct step *s)
 {
 	for (size_t i = 0; i < d->pending_count; i++) {
-		Isod__V1__Notification *n = d->items[d->pending[i] - 1];
+		Isod__V1__Notification *n = shelf_get(&d->items, d->pending[i]);
 		if (n->state != STATE(INFLIGHT))
 			continue;
 		n->state = STATE(PENDING);
 		n->due_ns = s->time_ns;
+		d->due_ns = 0;
 		step_dirty_id(s, VIEW_NOTIFICATION, n->id);
 	}
 }
 
-/* A person took it over after this was to be told: what was in flight then and failed needs no second attempt. */
+/* A person took it over after this was to be told: what was in flight then and failed needs no second attempt. An incident
+ * that has left (NULL) was closed. */
 static bool handled_since(const Isod__V1__Incident *i, const Isod__V1__Notification *n)
 {
-	return i->acknowledged_ns > n->created_ns || i->closed_ns > n->created_ns;
+	return !i || i->acknowledged_ns > n->created_ns || i->closed_ns > n->created_ns;
 }
 
 static void begin_attempt(const struct step *s, Isod__V1__Notification *n,
@@ -192,11 +204,11 @@ static void begin_attempt(const struct step *s, Isod__V1__Notification *n,
 		s->effects->notify(s->effects->arg, n, incident);
 }
 
-void reporting_on_clock(struct reporting_desk *d, const struct step *s,
-                        const struct incident_desk *incidents)
+static void begin_due(struct reporting_desk *d, const struct step *s,
+                      const struct incident_desk *incidents)
 {
 	for (size_t at = 0; at < d->pending_count;) {
-		Isod__V1__Notification *n = d->items[d->pending[at] - 1];
+		Isod__V1__Notification *n = shelf_get(&d->items, d->pending[at]);
 		const Isod__V1__Incident *incident = incident_get(incidents, n->incident);
 		if (n->state != STATE(PENDING) || n->due_ns > s->time_ns) {
 			at++;
@@ -207,6 +219,24 @@ void reporting_on_clock(struct reporting_desk *d, const struct step *s,
 			at++;
 		}
 	}
+	d->due_ns = reporting_next_deadline(d);
+}
+
+void reporting_on_clock(struct reporting_desk *d, const struct step *s,
+                        const struct incident_desk *incidents)
+{
+	uint64_t id;
+
+	/* Hundreds may wait for a plugin that hangs: not each record looks through them. */
+	if (s->time_ns >= d->due_ns)
+		begin_due(d, s, incidents);
+	while ((id = departures_next(&d->finished, s->time_ns, s->settings->notification_kept_ns,
+	                             s->settings->notification_kept_max))) {
+		Isod__V1__Notification *n = shelf_take(&d->items, id);
+		d->dead -= n->state == STATE(DEAD);
+		free_item(n);
+		step_dirty_id(s, VIEW_NOTIFICATION, id);
+	}
 }
 
 uint64_t reporting_next_deadline(const struct reporting_desk *d)
@@ -214,7 +244,7 @@ uint64_t reporting_next_deadline(const struct reporting_desk *d)
 	uint64_t next = NEVER;
 
 	for (size_t i = 0; i < d->pending_count; i++) {
-		const Isod__V1__Notification *n = d->items[d->pending[i] - 1];
+		const Isod__V1__Notification *n = shelf_get(&d->items, d->pending[i]);
 		if (n->state == STATE(PENDING) && n->due_ns < next)
 			next = n->due_ns;
 	}
@@ -223,7 +253,12 @@ uint64_t reporting_next_deadline(const struct reporting_desk *d)
 
 const Isod__V1__Notification *reporting_get(const struct reporting_desk *d, uint64_t id)
 {
-	return id >= 1 && id <= d->count ? d->items[id - 1] : NULL;
+	return shelf_get(&d->items, id);
+}
+
+const Isod__V1__Notification *reporting_next(const struct reporting_desk *d, uint64_t *id)
+{
+	return shelf_next(&d->items, id);
 }
 
 /* ---- saved ---- */
@@ -233,12 +268,25 @@ void reporting_save(const struct reporting_desk *d, struct saver *to)
 	Isod__V1__SnapshotNotifications m = ISOD__V1__SNAPSHOT_NOTIFICATIONS__INIT;
 	SAVE_PART(part, NOTIFICATIONS);
 
+	Isod__V1__Notification **all = xcalloc(d->items.held, sizeof(Isod__V1__Notification *));
+	Isod__V1__Notification *n;
+	size_t count = 0;
+
+	for (uint64_t id = 0; (n = shelf_next(&d->items, &id));)
+		all[count++] = n;
 	part.notifications = &m;
-	for (size_t at = 0; at < d->count; at += m.n_notifications) {
-		m.notifications = d->items + at;
-		m.n_notifications = save_fit((void *const *)m.notifications, d->count - at);
+	for (size_t at = 0; at < count; at += m.n_notifications) {
+		m.notifications = all + at;
+		m.n_notifications = save_fit((void *const *)m.notifications, count - at);
 		save_part(to, &part);
 	}
+	free(all);
+}
+
+/* As with incidents (incident.c). */
+static bool id_follows(const struct reporting_desk *d, uint64_t id)
+{
+	return id > d->loaded && (id <= d->count || (d->loaded == d->count && id == d->count + 1));
 }
 
 int reporting_load(struct reporting_desk *d, Isod__V1__SnapshotNotifications *from,
@@ -246,10 +294,11 @@ int reporting_load(struct reporting_desk *d, Isod__V1__SnapshotNotifications *fr
 {
 	for (size_t i = 0; i < from->n_notifications; i++) {
 		Isod__V1__Notification *n = from->notifications[i];
-		if (n->id != d->count + 1 || !incident_get(incidents, n->incident))
+		if (!id_follows(d, n->id) || n->incident == 0 || n->incident > incidents->count)
 			return -EBADMSG;
 		from->notifications[i] = NULL;
 		append(d, n);
+		d->loaded = n->id;
 	}
 	return 0;
 }

@@ -72,6 +72,9 @@ static void save_head(const struct state *s, struct saver *to)
 	head.events = s->architecture.events;
 	head.risk_evicted = s->risk.evicted;
 	head.incident_pruned_ns = s->incident.pruned_ns;
+	head.incidents = s->incident.count;
+	head.incidents_overflowed = s->incident.overflowed;
+	head.notifications = s->reporting.count;
 	head.correlate = &correlate;
 	correlate_save_head(s->correlate, &correlate);
 	save_part(to, &part);
@@ -198,7 +201,8 @@ static int fail(struct state_loader *l, int error, const char *why)
 
 static int load_head(struct state *s, Isod__V1__SnapshotHead *head)
 {
-	if (!head->settings || !head->correlate)
+	if (!head->settings || !head->correlate || head->incidents > LOAD_ID_MAX ||
+	    head->notifications > LOAD_ID_MAX)
 		return -EBADMSG;
 	s->sequence = head->sequence;
 	s->time_ns = head->time_ns;
@@ -209,6 +213,9 @@ static int load_head(struct state *s, Isod__V1__SnapshotHead *head)
 	s->architecture.events = head->events;
 	s->risk.evicted = head->risk_evicted;
 	s->incident.pruned_ns = head->incident_pruned_ns;
+	s->incident.count = head->incidents;
+	s->incident.overflowed = head->incidents_overflowed;
+	s->reporting.count = head->notifications;
 	state_take_settings(s, head->settings);
 	return correlate_load_head(s->correlate, head->correlate);
 }

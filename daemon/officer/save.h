@@ -21,9 +21,11 @@
 #include "officer/state.h"
 #include "snapshot.pb-c.h"
 
-#define SAVE_FORMAT     1
+#define SAVE_FORMAT     2
 #define SAVE_PART_BYTES ((size_t)256 << 10) /* a part is ended when it is so long */
 #define SAVE_PART_ITEMS 8192                /* or has so many items */
+/* The highest id of an incident or notification that is believed: room is made by it. */
+#define LOAD_ID_MAX (UINT64_C(1) << 30)
 /* The longest part there can be: the head, with settings that once were one ledger record (RECORD_BODY_MAX). */
 #define LOAD_PART_MAX ((size_t)17 << 20)
 

@@ -21,7 +21,6 @@
 
 #define PATIENCE_NS                                                                                \
 	(30 * NS_PER_MINUTE) /* a child that has not come to an end by then hangs on its disk */
-#define RETRY_NS     (NS_PER_MINUTE) /* at least, after one that failed */
 #define NICENESS     10
 #define FIRST_FD     3
 #define STATUS_OTHER 255 /* an errno that fits no exit status */
@@ -54,6 +53,8 @@ struct snapshot_keeper *snapshot_keeper_new(const struct snapshot_options *o, ui
 
 	k->options = *o;
 	k->options.dir = xstrdup(o->dir);
+	if (!o->retry_ns)
+		k->options.retry_ns = SNAPSHOT_RETRY_NS;
 	k->tools = snapshot_tools_new();
 	k->counts.sequence = newest;
 	k->last_mono = clock_mono();
@@ -117,7 +118,8 @@ static void finish(struct snapshot_keeper *k, uint64_t sequence, int error)
 {
 	if (error < 0) {
 		k->counts.failed++;
-		k->wait_ns = k->options.interval_ns > RETRY_NS ? k->options.interval_ns : RETRY_NS;
+		k->wait_ns = k->options.interval_ns > k->options.retry_ns ? k->options.interval_ns
+		                                                          : k->options.retry_ns;
 		log_error("the snapshot after record %llu was not written to %s: %s",
 		          (unsigned long long)sequence, k->options.dir, strerror(-error));
 	} else {

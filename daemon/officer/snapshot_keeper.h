@@ -3,9 +3,11 @@
 #ifndef ISOD_OFFICER_SNAPSHOT_KEEPER_H
 #define ISOD_OFFICER_SNAPSHOT_KEEPER_H
 
+#include "base/clock.h"
 #include "officer/snapshot.h"
 
-#define SNAPSHOTS_KEPT 2 /* the newest, and the one that is fallen back to */
+#define SNAPSHOT_RETRY_NS NS_PER_MINUTE
+#define SNAPSHOTS_KEPT    2 /* the newest, and the one that is fallen back to */
 
 struct event_base;
 struct snapshot_keeper;
@@ -14,6 +16,7 @@ struct snapshot_options {
 	const char *dir;
 	uint64_t interval_ns; /* a new one after so long, if there are new records */
 	uint64_t records;     /* or after so many new records; 0: the time alone counts */
+	uint64_t retry_ns;    /* after one that failed, at least so long; 0: SNAPSHOT_RETRY_NS */
 	struct event_base *base;
 	/* It came to an end: 0 or -errno. */
 	void (*done)(void *arg, uint64_t sequence, int error);

@@ -185,6 +185,7 @@ static void apply_clock(struct state *s, const struct step *step)
 	size_t count = correlate_on_clock(s->correlate, step, &derived);
 
 	visit_derived(s, step, derived, count);
+	incident_on_clock(&s->incident, step);
 	reporting_on_clock(&s->reporting, step, &s->incident);
 }
 

@@ -5,6 +5,7 @@
  * them each second for each source and rule would be most of the traffic of the view. */
 #include "view/projection.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -137,19 +138,19 @@ struct kind {
 	bool told;          /* in the stream */
 	const ProtobufCMessage *(*get)(const struct state *s, struct str key);
 	void (*sets)(struct projection *p, struct str key, const void *message, uint64_t now_ns);
-	/* Where the walk finds them: the count of ids from 1 on, or a map. */
-	size_t (*ids)(const struct state *s);
+	/* Where the walk finds them: the next id above *id, or a map. */
+	bool (*next)(const struct state *s, uint64_t *id);
 	const struct map *(*map)(const struct state *s);
 };
 
-static size_t ids_incident(const struct state *s)
+static bool next_incident(const struct state *s, uint64_t *id)
 {
-	return s->incident.count;
+	return incident_next(&s->incident, id) != NULL;
 }
 
-static size_t ids_notification(const struct state *s)
+static bool next_notification(const struct state *s, uint64_t *id)
 {
-	return s->reporting.count;
+	return reporting_next(&s->reporting, id) != NULL;
 }
 
 static const struct map *map_risk(const struct state *s)
@@ -175,7 +176,7 @@ static const struct kind kinds[VIEW_KINDS] = {
                            .told = true,
                            .get = get_incident,
                            .sets = sets_incident,
-                           .ids = ids_incident},
+                           .next = next_incident},
 	[VIEW_RISK] = {.name = "risk",
                        .prefix = "iso:risk:",
                        .get = get_risk,
@@ -192,7 +193,7 @@ static const struct kind kinds[VIEW_KINDS] = {
                                .prefix = "iso:notification:",
                                .told = true,
                                .get = get_notification,
-                               .ids = ids_notification},
+                               .next = next_notification},
 };
 
 /* ---- putting ---- */
@@ -511,12 +512,12 @@ bool projection_walk_next(const struct projection *p, struct projection_walk *w,
                           char room[static PROJECTION_KEY_MAX], enum view_kind *ret_kind,
                           struct str *ret_key)
 {
-	for (; w->kind < VIEW_KINDS; w->kind++, w->at = 0) {
+	for (; w->kind < VIEW_KINDS; w->kind++, w->at = 0, w->id = 0) {
 		const struct kind *k = &kinds[w->kind];
 		if (!(w->kinds & 1u << w->kind))
 			continue;
-		if (k->ids && w->at < k->ids(p->state)) {
-			int n = snprintf(room, PROJECTION_KEY_MAX, "%zu", ++w->at);
+		if (k->next && k->next(p->state, &w->id)) {
+			int n = snprintf(room, PROJECTION_KEY_MAX, "%" PRIu64, w->id);
 			*ret_key = str_make(room, (size_t)n);
 		} else if (!k->map || !walk_map(k->map(p->state), w, ret_key)) {
 			continue;

@@ -62,7 +62,8 @@ extern const struct shared_key projection_shared[];
 struct projection_walk {
 	unsigned kinds;
 	unsigned kind;
-	size_t at;
+	uint64_t id;      /* the last one of a kind with ids */
+	size_t at;        /* in a kind's map */
 	const char *last; /* the entry before `at`: tells when a map has moved its entries */
 };
 

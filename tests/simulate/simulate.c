@@ -410,12 +410,16 @@ static void tell_incidents(const struct run *a, const struct run *b)
 
 	fprintf(stderr, "  %" PRIu64 " and %" PRIu64 " matches, %zu and %zu incidents\n",
 	        a->state.matches, b->state.matches, x->count, y->count);
-	for (size_t i = 0; i < x->count && i < y->count; i++) {
-		if (x->items[i]->matches == y->items[i]->matches &&
-		    x->items[i]->state == y->items[i]->state)
+	for (uint64_t id = 1; id <= x->count && id <= y->count; id++) {
+		const Isod__V1__Incident *i = incident_get(x, id), *j = incident_get(y, id);
+		if (!i && !j)
 			continue;
-		tell_rules("unbroken", x->items[i]);
-		tell_rules("killed", y->items[i]);
+		if (i && j && i->matches == j->matches && i->state == j->state)
+			continue;
+		if (i)
+			tell_rules("unbroken", i);
+		if (j)
+			tell_rules("killed", j);
 		return;
 	}
 }
@@ -439,7 +443,7 @@ static void compare(struct run *plain, struct run *broken)
 }
 
 struct sums {
-	uint64_t seeds, failed, records, kills, torn, resumed, cut, incidents, notified;
+	uint64_t seeds, failed, records, kills, torn, resumed, cut, incidents, left, notified;
 };
 
 /* True when nothing differs. */
@@ -464,6 +468,7 @@ static bool run_seed(uint64_t seed, uint64_t steps, bool tell, struct sums *sums
 	sums->resumed += broken.resumed;
 	sums->cut += broken.cut;
 	sums->incidents += plain.state.incident.count;
+	sums->left += plain.state.incident.count - plain.state.incident.items.held;
 	sums->notified += plain.notified;
 	run_release(&plain);
 	run_release(&broken);
@@ -560,13 +565,13 @@ int main(int argc, char **argv)
 	double minutes = (double)(clock_mono() - began) / (double)NS_PER_MINUTE;
 	printf("%" PRIu64 " seeds of %" PRIu64 " steps, each unbroken and with kills: %" PRIu64
 	       " differ\n"
-	       "%" PRIu64 " records, %" PRIu64 " incidents, %" PRIu64
+	       "%" PRIu64 " records, %" PRIu64 " incidents (%" PRIu64 " left memory), %" PRIu64
 	       " attempts to notify; %" PRIu64 " kills, %" PRIu64
 	       " of them in a batch that was half on the disk; %" PRIu64
 	       " starts from a snapshot, %" PRIu64 " snapshots cut off\n"
 	       "%.2f million steps a minute\n",
-	       sums.seeds, steps, sums.failed, sums.records, sums.incidents, sums.notified,
-	       sums.kills, sums.torn, sums.resumed, sums.cut,
+	       sums.seeds, steps, sums.failed, sums.records, sums.incidents, sums.left,
+	       sums.notified, sums.kills, sums.torn, sums.resumed, sums.cut,
 	       (double)(sums.seeds * steps * 2) / minutes / 1e6);
 	return bad || sums.failed || sums.seeds != last - first + 1;
 }

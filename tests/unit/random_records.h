@@ -84,6 +84,13 @@ static inline Isod__V1__Record *random_settings(struct random_records *r)
 	record->settings = settings_new();
 	record->settings->correlation_lateness_ns = random_below(r, 10) * NS_PER_MINUTE;
 	record->settings->risk_half_life_ns = (1 + random_below(r, 24)) * NS_PER_HOUR;
+	if (random_chance(r, 60)) {
+		record->settings->incident_kept_ns = random_below(r, 120) * NS_PER_MINUTE;
+		record->settings->incident_kept_max = random_below(r, 40);
+		record->settings->incident_open_max = random_below(r, 60);
+		record->settings->notification_kept_ns = random_below(r, 120) * NS_PER_MINUTE;
+		record->settings->notification_kept_max = random_below(r, 100);
+	}
 	/* Most correlations stay as they are, so that their groups do. */
 	r->seed = 4711;
 	for (unsigned n = 0; n < 26; n++) {

@@ -272,6 +272,42 @@ static int commands_in_ledger(void)
 	return count;
 }
 
+Test(api, an_incident_that_left_memory_is_told_from_one_that_never_was)
+{
+	struct client c = client_new();
+	Isod__V1__CloseIncident x;
+	Isod__V1__Settings *settings = settings_new();
+	const uint64_t ids[] = {1, 3};
+	static const char *const words[] = {"kept no longer", "there is no incident 3"};
+
+	settings->incident_kept_max = 1;
+	cr_assert_eq(officer_settings(rig.officer, settings), 0);
+	isod__v1__settings__free_unpacked(settings, NULL);
+	incidents(2);
+	for (uint64_t id = 1; id <= 2; id++) {
+		Request q = close_as(&x, id, ISOD__V1__DISPOSITION__DISPOSITION_BENIGN);
+		Response *r = ask(&c, &q);
+		cr_assert_eq(r->answer_case, GOT(INCIDENT));
+		cr_assert_eq(r->incident->id, id);
+		answer_free(r);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		Isod__V1__ShowIncidentRequest show = ISOD__V1__SHOW_INCIDENT_REQUEST__INIT;
+		Request q = ISOD__V1__REQUEST__INIT;
+		q.ask_case = ASK(SHOW_INCIDENT);
+		q.show_incident = &show;
+		show.incident = ids[i];
+		Response *r = ask(&c, &q);
+		cr_assert_eq(r->answer_case, GOT(ERROR));
+		cr_assert_eq(r->error->code, ERR(NOT_FOUND));
+		cr_assert_not_null(strstr(r->error->message, words[i]), "%s", r->error->message);
+		answer_free(r);
+		q = close_as(&x, ids[i], ISOD__V1__DISPOSITION__DISPOSITION_BENIGN);
+		ask_error(&c, &q, ERR(NOT_FOUND));
+	}
+	client_free(&c);
+}
+
 Test(api, acknowledging_and_closing_are_durable_when_answered)
 {
 	struct client c = client_new();

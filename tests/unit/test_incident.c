@@ -226,3 +226,86 @@ Test(incident, the_timeline_is_bounded_and_what_is_left_out_is_counted)
 	cr_assert_eq(at(1)->n_timeline, INCIDENT_TIMELINE_MAX);
 	cr_assert_eq(at(1)->timeline_omitted, INCIDENT_TIMELINE_MAX);
 }
+
+static void limits(uint64_t kept_ns, uint64_t kept_max, uint64_t open_max)
+{
+	Isod__V1__Settings *s = settings_new();
+
+	s->incident_kept_ns = kept_ns;
+	s->incident_kept_max = kept_max;
+	s->incident_open_max = open_max;
+	world_settings(&w, s);
+	isod__v1__settings__free_unpacked(s, NULL);
+}
+
+/* Opens an incident of its own rule and address. */
+static void open_one(unsigned n)
+{
+	char rule[16], address[32];
+
+	snprintf(rule, sizeof(rule), "r%u", n);
+	snprintf(address, sizeof(address), "198.51.100.%u", n);
+	match(rule, HIGH, address, NULL, "web1");
+}
+
+Test(incident, closed_ones_leave_memory_after_a_time)
+{
+	limits(NS_PER_HOUR, 0, 0);
+	open_one(1);
+	open_one(2);
+	cr_assert_eq(command(1, true, 0), 0);
+	size_t dirty = w.dirty[VIEW_INCIDENT];
+	w.now += NS_PER_HOUR - 1;
+	world_tick(&w);
+	cr_assert_not_null(at(1));
+	w.now += 1;
+	world_tick(&w);
+	cr_assert_null(at(1), "closed for an hour");
+	cr_assert_not_null(at(2), "open ones stay");
+	cr_assert_eq(w.dirty[VIEW_INCIDENT], dirty + 1, "the view is told");
+	cr_assert_eq(w.state.incident.count, 2);
+	cr_assert_eq(command(1, true, 0), -ENOENT);
+	match("r1", HIGH, "198.51.100.1", NULL, "web1");
+	cr_assert_eq(at(3)->matches, 1, "its address and rule begin anew, under a new number");
+}
+
+Test(incident, of_closed_ones_a_number_stays)
+{
+	limits(0, 3, 0);
+	for (unsigned i = 1; i <= 6; i++)
+		open_one(i);
+	for (uint64_t id = 6; id >= 2; id--) {
+		w.now += NS_PER_SECOND;
+		cr_assert_eq(command(id, true, 0), 0);
+	}
+	cr_assert_null(at(6), "the first to be closed");
+	cr_assert_null(at(5));
+	for (uint64_t id = 1; id <= 4; id++)
+		cr_assert_not_null(at(id));
+	limits(0, 1, 0);
+	cr_assert_null(at(4), "a lower limit holds at once");
+	cr_assert_not_null(at(2));
+}
+
+Test(incident, past_the_number_of_open_ones_a_rule_gathers_in_one)
+{
+	char address[32];
+
+	limits(0, 0, 5);
+	for (unsigned i = 1; i <= 5; i++)
+		open_one(i);
+	for (unsigned i = 1; i <= 10; i++) {
+		snprintf(address, sizeof(address), "203.0.113.%u", i);
+		match("flood", MEDIUM, address, NULL, "web1");
+		w.now += 2 * NS_PER_HOUR; /* past the window: it still gathers */
+	}
+	cr_assert_eq(w.state.incident.open, 6);
+	cr_assert_eq(at(6)->matches, 10);
+	cr_assert_str_eq(at(6)->title, "Storm: flood");
+	cr_assert_eq(w.state.incident.overflowed, 10);
+	cr_assert_not_null(strstr(at(6)->timeline[0]->text, "incidents.open_max"));
+	cr_assert_eq(command(1, true, 0), 0);
+	cr_assert_eq(command(2, true, 0), 0);
+	match("flood", MEDIUM, "203.0.113.99", NULL, "web1");
+	cr_assert_eq(at(7)->matches, 1, "there is room again");
+}

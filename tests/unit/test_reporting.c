@@ -171,3 +171,64 @@ Test(reporting, what_was_in_flight_at_a_crash_is_sent_again)
 	cr_assert_eq(w.last_notification, 1,
 	             "the same notification: the same key for the receiver");
 }
+
+Test(reporting, what_came_to_its_end_leaves_memory)
+{
+	Isod__V1__Settings *s = settings_new();
+
+	add_route(s, "night", LOW, NULL);
+	s->notification_kept_ns = NS_PER_HOUR;
+	s->notification_kept_max = 2;
+	world_settings(&w, s);
+	isod__v1__settings__free_unpacked(s, NULL);
+	for (unsigned i = 1; i <= 4; i++) {
+		char address[32];
+		snprintf(address, sizeof(address), "198.51.100.%u", i);
+		world_match(&w, match_new(&w, "r", HIGH, address, NULL, NULL));
+	}
+	answer(1, 1, OUTCOME(FAILED));
+	cr_assert_eq(w.state.reporting.dead, 1);
+	answer(2, 1, OUTCOME(DELIVERED));
+	answer(3, 1, OUTCOME(DELIVERED));
+	cr_assert_null(at(1), "three are more than two");
+	cr_assert_eq(w.state.reporting.dead, 0, "of those that are kept");
+	w.now += NS_PER_HOUR;
+	size_t dirty = w.dirty[VIEW_NOTIFICATION];
+	world_tick(&w);
+	cr_assert_null(at(2));
+	cr_assert_null(at(3));
+	cr_assert_eq(w.dirty[VIEW_NOTIFICATION], dirty + 2, "the view is told");
+	cr_assert_eq(at(4)->state, STATE(INFLIGHT), "what is on its way stays");
+	cr_assert_eq(w.state.reporting.count, 4);
+	answer(4, 1, OUTCOME(DELIVERED));
+	answer(1, 1, OUTCOME(DELIVERED));
+	cr_assert_eq(at(4)->state, STATE(DELIVERED));
+}
+
+Test(reporting, an_incident_that_left_is_not_told_any_more)
+{
+	Isod__V1__Settings *s = settings_new();
+	Isod__V1__CloseIncident close = ISOD__V1__CLOSE_INCIDENT__INIT;
+	Isod__V1__Command command = ISOD__V1__COMMAND__INIT;
+	Isod__V1__Record record = ISOD__V1__RECORD__INIT;
+
+	add_route(s, "night", LOW, NULL);
+	s->incident_kept_ns = NS_PER_SECOND;
+	world_settings(&w, s);
+	isod__v1__settings__free_unpacked(s, NULL);
+	match(HIGH);
+	w.now += NS_PER_SECOND;
+	close.incident = 1;
+	command.action_case = ISOD__V1__COMMAND__ACTION_CLOSE;
+	command.close = &close;
+	record.body_case = ISOD__V1__RECORD__BODY_COMMAND;
+	record.command = &command;
+	world_apply(&w, &record);
+	w.now += NS_PER_SECOND;
+	answer(1, 1, OUTCOME(RETRY));
+	cr_assert_null(incident_get(&w.state.incident, 1));
+	w.now += NS_PER_MINUTE;
+	world_tick(&w);
+	cr_assert_eq(at(1)->state, STATE(CANCELLED));
+	cr_assert_eq(w.notified, 1);
+}

@@ -348,6 +348,47 @@ Test(snapshot, a_folder_that_takes_none_is_told_and_counted)
 	live_release(&l);
 }
 
+Test(snapshot, one_that_failed_is_tried_again)
+{
+	struct live l;
+	struct outcome o = {0};
+	struct event_base *base = event_base_new();
+	const struct snapshot_options options = {.dir = snapshots,
+	                                         .interval_ns = 1,
+	                                         .retry_ns = 1,
+	                                         .base = base,
+	                                         .done = on_done,
+	                                         .arg = &o};
+	uint8_t chain[SHA256_BYTES];
+	struct state s;
+
+	close(open(snapshots, O_CREAT | O_WRONLY, 0600)); /* where the folder is to be */
+	struct snapshot_keeper *k = snapshot_keeper_new(&options, 0);
+	live_init(&l, 10);
+	live_run(&l, 100);
+	for (unsigned i = 1; i <= 3; i++) {
+		snapshot_keeper_consider(k, &l.state, segment_chain(l.log));
+		until_done(base, &o, i);
+		cr_assert_lt(o.error, 0);
+		cr_assert_eq(o.sequence, 100, "the same state, no record came");
+	}
+	cr_assert_eq(snapshot_keeper_counts(k)->failed, 3);
+	cr_assert_eq(remove(snapshots), 0);
+	snapshot_keeper_consider(k, &l.state, segment_chain(l.log));
+	until_done(base, &o, 4);
+	cr_assert_eq(o.error, 0, "%s", strerror(-o.error));
+	cr_assert_eq(snapshot_keeper_counts(k)->written, 1);
+	state_init(&s);
+	cr_assert_eq(snapshot_load(snapshots, 100, &s, chain, error, sizeof(error)), 0, "%s",
+	             error);
+	state_release(&s);
+	snapshot_keeper_consider(k, &l.state, segment_chain(l.log));
+	cr_assert_eq(o.count, 4, "nothing new to write");
+	snapshot_keeper_free(k);
+	event_base_free(base);
+	live_release(&l);
+}
+
 Test(snapshot, a_child_that_writes_at_the_end_is_ended)
 {
 	struct live l;
