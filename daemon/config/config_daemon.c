@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/redis_url.h"
 
 const struct option_word config_levels[] = {
 	{"informational", ISOD__V1__LEVEL__LEVEL_INFORMATIONAL},
@@ -680,9 +681,9 @@ static void check_redis(struct option_reader *r, const struct yaml_node *root,
 {
 	static const char *const external_only[] = {"url", "password_file", "ca", "certificate",
 	                                            "key"};
-	static const char *const schemes[] = {"redis://", "rediss://", "unix:///"};
 	const struct yaml_node *redis = yaml_get(root, "redis");
-	bool known = false;
+	struct redis_url url;
+	char why[256];
 
 	for (size_t i = 0; c->mode != REDIS_EXTERNAL && i < ARRAY_LEN(external_only); i++)
 		if (option_given(redis, external_only[i]))
@@ -691,13 +692,12 @@ static void check_redis(struct option_reader *r, const struct yaml_node *root,
 			               external_only[i]);
 	if (c->mode != REDIS_EXTERNAL)
 		return;
-	for (size_t i = 0; c->url && i < ARRAY_LEN(schemes); i++)
-		known = known || str_starts(str_of(c->url), str_of(schemes[i]));
 	if (!c->url)
 		option_error(r, option_at(root, "redis", "mode"), "`mode: external` needs `url`");
-	else if (!known) /* the URL may hold a password: it is not repeated */
-		option_error(r, option_at(root, "redis", "url"),
-		             "`url` must begin with redis://, rediss:// or unix:///");
+	else if (redis_url_parse(str_of(c->url), &url, why, sizeof(why)) < 0)
+		option_error(r, option_at(root, "redis", "url"), "`url`: %s", why);
+	else
+		redis_url_release(&url);
 	if (!c->certificate != !c->key)
 		option_error(r, redis, "`certificate` and `key` need each other");
 	config_check_file(r, option_at(root, "redis", "password_file"), c->password_file);

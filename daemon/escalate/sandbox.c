@@ -116,8 +116,9 @@ static int allow_sockets(scmp_filter_ctx c)
 
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
 		for (size_t k = 0; k < ARRAY_LEN(families); k++) {
-			int r = seccomp_rule_add(c, SCMP_ACT_ALLOW, calls[i], 1,
-			                         SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[k]));
+			int r = seccomp_rule_add(
+				c, SCMP_ACT_ALLOW, calls[i], 1,
+				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[k], 0));
 			if (r < 0)
 				return r;
 		}

@@ -47,6 +47,7 @@ static_assert(BLOCK <= SIMDJSON_PADDING, "a block may be read at the end of a do
 typedef signed char chunk __attribute__((vector_size(CHUNK)));
 typedef uint64_t words __attribute__((vector_size(CHUNK)));
 
+#ifndef __SSE2__
 /* One bit for each byte of eight: 0xff sets it, 0 does not. */
 inline uint32_t gather_bits(uint64_t word)
 {
@@ -55,6 +56,7 @@ inline uint32_t gather_bits(uint64_t word)
 #endif
 	return static_cast<uint32_t>((word & 0x0101010101010101) * 0x0102040810204080 >> 56);
 }
+#endif
 
 /* Which of the CHUNK bytes at `p` are `c`: a bit each. */
 inline uint32_t find_in_chunk(const char *p, char c)

@@ -6,7 +6,7 @@
 
 #include <hiredis/hiredis.h>
 
-#include "view/redis_url.h"
+#include "base/redis_url.h"
 
 struct event_base;
 struct redis_client;

@@ -28,7 +28,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "view/redis_url.h"
+#include "base/redis_url.h"
 
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
 #define BACKOFF_MAX_NS   (10 * NS_PER_SECOND)

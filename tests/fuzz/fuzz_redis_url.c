@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "view/projection.h"
-#include "view/redis_url.h"
+#include "base/redis_url.h"
 
 static void on_command(void *arg, int argc, const char *const *argv, const size_t *lengths)
 {

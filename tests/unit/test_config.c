@@ -390,6 +390,10 @@ Test(config, roles_redis_and_api)
 	             "No such file");
 	expect_error("redis: {mode: external, url: 'rediss://x:1', key: /etc/passwd}\n", 1, 8,
 	             "need each other");
+	expect_error("redis: {mode: external, url: 'redis://x:70000'}\n", 1, 30,
+	             "is no port (1-65535)");
+	expect_error("redis: {mode: external, url: 'redis://x/many'}\n", 1, 30,
+	             "is no database number");
 	load_good("redis: {url: 'redis://x:1'}\n");
 	expect_told(main_file, 1, 14, "no effect without `mode: external`");
 }

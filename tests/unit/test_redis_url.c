@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
-#include "view/redis_url.h"
+#include "base/redis_url.h"
 
 struct good {
 	const char *url;

@@ -1,4 +1,4 @@
-#include "view/redis_url.h"
+#include "base/redis_url.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* Where a Redis is: redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], rediss://… for TLS (the scheme names registered with
  * IANA), unix:///PATH. Parts before the '@' may be percent-encoded (RFC 3986 §2.1). */
-#ifndef ISOD_VIEW_REDIS_URL_H
-#define ISOD_VIEW_REDIS_URL_H
+#ifndef ISOD_BASE_REDIS_URL_H
+#define ISOD_BASE_REDIS_URL_H
 
 #include <stdbool.h>
 #include <stddef.h>
