@@ -30,6 +30,10 @@ struct look {
 	/* slots in order of appearance; a displaced name may appear again */
 	uint16_t seen[LOGSOURCE_NAMES_MAX + LOGSOURCE_DERIVES_MAX];
 	uint64_t jobs[LOGSOURCE_JOBS / 64]; /* worth a look */
+	size_t field_count;                 /* of the event as it came */
+	struct memo_copy copies[MEMO_COPIES_MAX];
+	size_t copy_count;
+	bool special; /* not to be remembered */
 };
 
 static void mark(uint64_t *bits, size_t i)
@@ -37,8 +41,10 @@ static void mark(uint64_t *bits, size_t i)
 	bits[i / 64] |= (uint64_t)1 << (i % 64);
 }
 
-static void mark_jobs(struct look *k, const struct value_jobs *v)
+static void mark_jobs(void *arg, const struct value_jobs *v)
 {
+	struct look *k = arg;
+
 	for (size_t i = 0; i < v->count; i++)
 		mark(k->jobs, v->jobs[i]);
 }
@@ -52,31 +58,43 @@ static bool has_byte(const struct affix_jobs *a, char byte)
 }
 
 struct found {
-	struct look *k;
 	const struct field_name *n;
+	void (*found)(void *arg, const struct value_jobs *v);
+	void *arg;
 };
 
-static void look_found(void *arg, size_t number)
+static void found_needle(void *arg, size_t number)
 {
 	const struct found *f = arg;
 
-	mark_jobs(f->k, &f->n->contains[number]);
+	f->found(f->arg, &f->n->contains[number]);
 }
 
-/* What the value's beginning, its end and what stands in it make worth a look. */
-static void look_within(struct look *k, const struct field_name *n, struct str value)
+/* Of the value's beginning, its end and what stands in it. */
+static void facts_within(const struct field_name *n, struct str value,
+                         void (*found)(void *arg, const struct value_jobs *v), void *arg)
 {
-	if (value.n == 0)
-		return;
 	for (size_t i = 0; has_byte(&n->starts, value.p[0]) && i < n->starts.count; i++)
 		if (str_ieq(str_head(value, n->starts.items[i].text.n), n->starts.items[i].text))
-			mark_jobs(k, &n->starts.items[i]);
+			found(arg, &n->starts.items[i]);
 	for (size_t i = 0; has_byte(&n->ends, value.p[value.n - 1]) && i < n->ends.count; i++) {
 		struct str end = n->ends.items[i].text;
 		if (value.n >= end.n && str_ieq(str_skip(value, value.n - end.n), end))
-			mark_jobs(k, &n->ends.items[i]);
+			found(arg, &n->ends.items[i]);
 	}
-	needles_find(&n->needles, value, look_found, &(struct found){k, n});
+	needles_find(&n->needles, value, found_needle, &(struct found){n, found, arg});
+}
+
+void logsource_value_facts(const struct field_name *n, struct str value,
+                           void (*found)(void *arg, const struct value_jobs *v), void *arg)
+{
+	if (n->within && value.n)
+		facts_within(n, value, found, arg);
+	if (!n->values || value.n > n->longest)
+		return;
+	const struct value_jobs *v = logsource_value(n, value, logsource_value_hash(value));
+	if (v->text.p)
+		found(arg, v);
 }
 
 /* Field `at` carries name `slot`: remembers it and the jobs that it makes worth a look. */
@@ -85,6 +103,7 @@ static void look_note(struct look *k, size_t at, uint16_t slot)
 	const struct field *f = &k->e->fields[at];
 	const struct field_name *n = &k->l->names[slot];
 
+	k->special |= n->opaque;
 	if (f->type == VALUE_NULL)
 		return;
 	if (k->first[slot] == NO_FIELD) {
@@ -93,11 +112,8 @@ static void look_note(struct look *k, size_t at, uint16_t slot)
 		for (size_t i = 0; i < n->present_count; i++)
 			mark(k->jobs, n->present[i]);
 	}
-	if (n->within)
-		look_within(k, n, f->value);
-	if (!n->values || f->value.n > n->longest)
-		return;
-	mark_jobs(k, logsource_value(n, f->value, logsource_value_hash(f->value)));
+	if (n->values || n->within)
+		logsource_value_facts(n, f->value, mark_jobs, k);
 }
 
 static bool look_has(const struct look *k, uint16_t slot)
@@ -167,8 +183,21 @@ static void rename_fields(struct look *k)
 		}
 		look_note(k, i, slot);
 	}
+	k->special |= renamed;
 	if (renamed)
 		event_reindex(e);
+}
+
+/* Field `at` gets the second name `slot`. */
+static void note_copy(struct look *k, size_t at, uint16_t slot)
+{
+	/* A copy of a copy is one of the field itself. */
+	if (at >= k->field_count && at - k->field_count < k->copy_count)
+		at = k->copies[at - k->field_count].at;
+	if (k->copy_count == MEMO_COPIES_MAX || at >= k->field_count)
+		k->special = true;
+	else
+		k->copies[k->copy_count++] = (struct memo_copy){(uint16_t)at, slot};
 }
 
 /* Every value of the field under its second names, where the event has no field of that name. */
@@ -184,6 +213,7 @@ static void add_second_names(struct look *k)
 				const struct field *f = &k->e->fields[at];
 				const struct field *next = event_next(k->e, f);
 				size_t next_at = next ? (size_t)(next - k->e->fields) : 0;
+				note_copy(k, at, n->second[j]);
 				look_derive(k, n->second[j], f->value, (enum value_type)f->type);
 				if (!next)
 					break;
@@ -220,7 +250,7 @@ static bool contains(struct str value, struct str needle)
 	return false;
 }
 
-static bool value_passes(const struct when *w, struct str value)
+bool logsource_value_passes(const struct when *w, struct str value)
 {
 	for (size_t i = 0; i < w->value_count; i++) {
 		struct str want = w->values[i];
@@ -248,7 +278,7 @@ static bool field_passes(const struct look *k, const struct when *w)
 	if (!look_has(k, w->slot))
 		return false;
 	for (const struct field *f = look_field(k, w->slot); f; f = event_next(k->e, f))
-		if (f->type != VALUE_NULL && value_passes(w, f->value))
+		if (f->type != VALUE_NULL && logsource_value_passes(w, f->value))
 			return true;
 	return false;
 }
@@ -268,7 +298,7 @@ static bool when_holds(const struct look *k, const struct when *w)
 		return false;
 	case WHEN_NOT: return !when_holds(k, w->parts[0]);
 	case WHEN_FIELD: return field_passes(k, w);
-	case WHEN_SOURCE: return value_passes(w, k->e->source);
+	case WHEN_SOURCE: return logsource_value_passes(w, k->e->source);
 	}
 	return false;
 }
@@ -453,6 +483,7 @@ static void add_derived(struct look *k)
 		while ((bits = (k->jobs[word] | k->l->always[word]) & ~done) != 0) {
 			size_t bit = (size_t)__builtin_ctzll(bits);
 			done |= ((uint64_t)2 << bit) - 1;
+			k->special = true;
 			derive(k, &k->l->derives[word * 64 + bit]);
 		}
 	}
@@ -478,11 +509,22 @@ static void add_entries(const struct look *k, struct logsource_set *ret)
 
 void logsources_classify(const struct logsources *l, struct event *e, struct logsource_set *ret)
 {
+	logsources_classify_with(l, NULL, e, ret);
+}
+
+void logsources_classify_with(const struct logsources *l, struct logsource_memo *m, struct event *e,
+                              struct logsource_set *ret)
+{
 	struct look k;
 
+	if (m && logsource_memo_find(m, e, ret))
+		return;
 	k.l = l;
 	k.e = e;
 	k.seen_count = 0;
+	k.field_count = e->count;
+	k.copy_count = 0;
+	k.special = false;
 	memset(k.jobs, 0, sizeof(k.jobs));
 	memset(k.first, 0xff, l->name_count * sizeof(k.first[0]));
 	*ret = (struct logsource_set){0};
@@ -490,6 +532,8 @@ void logsources_classify(const struct logsources *l, struct event *e, struct log
 	add_second_names(&k);
 	add_derived(&k);
 	add_entries(&k, ret);
+	if (m && !k.special)
+		logsource_memo_learn(m, e, k.copies, k.copy_count, ret);
 }
 
 static bool part_fits(struct str rule, struct str entry)

@@ -23,6 +23,13 @@ void logsources_free(struct logsources *l);
 /* Adds Sigma's names to the event (field map first), then tells which entries hold. */
 void logsources_classify(const struct logsources *l, struct event *e, struct logsource_set *ret);
 
+/* The same, several times as fast for events like those before. One memo per thread; `l` must outlive it. */
+struct logsource_memo;
+struct logsource_memo *logsource_memo_new(const struct logsources *l);
+void logsource_memo_free(struct logsource_memo *m); /* NULL is allowed */
+void logsources_classify_with(const struct logsources *l, struct logsource_memo *m, struct event *e,
+                              struct logsource_set *ret);
+
 /* For a rule: the entries that can satisfy its log source (a part that the rule leaves out matches any; an
  * entry that leaves a part out does not satisfy a rule that asks for it). Empty parts are STR_NONE.
  * Returns how many there are; 0: the table knows no such log source, and by convention the rule is then tried

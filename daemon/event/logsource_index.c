@@ -146,7 +146,8 @@ static void add_number(uint16_t **list, size_t *count, size_t *cap, uint16_t num
 	(*list)[(*count)++] = number;
 }
 
-static void hang_affix(struct affix_jobs *a, struct str text, bool at_end, uint16_t number)
+/* The place of the text among the beginnings or ends. */
+static struct value_jobs *affix(struct affix_jobs *a, struct str text, bool at_end)
 {
 	unsigned char byte = (unsigned char)tolower((unsigned char)text.p[at_end ? text.n - 1 : 0]);
 	size_t i = 0;
@@ -158,10 +159,10 @@ static void hang_affix(struct affix_jobs *a, struct str text, bool at_end, uint1
 		a->items[a->count++] = (struct value_jobs){.text = text};
 		a->bytes[byte / 64] |= (uint64_t)1 << byte % 64;
 	}
-	add_number(&a->items[i].jobs, &a->items[i].count, &a->items[i].cap, number);
+	return &a->items[i];
 }
 
-static void hang_contains(struct field_name *n, struct str text, uint16_t number)
+static struct value_jobs *needle(struct field_name *n, struct str text)
 {
 	size_t i = 0;
 
@@ -172,26 +173,39 @@ static void hang_contains(struct field_name *n, struct str text, uint16_t number
 		n->contains[i] = (struct value_jobs){.text = text};
 		needles_add(&n->needles, text);
 	}
-	add_number(&n->contains[i].jobs, &n->contains[i].count, &n->contains[i].cap, number);
+	return &n->contains[i];
 }
 
-/* Hangs job `number` on a value that a test asks for. */
-static void hang_value(struct field_name *n, enum field_test trigger, struct str text,
-                       uint16_t number)
+/* Where a text that a test asks for stands; added if it is new. */
+static struct value_jobs *place_of(struct field_name *n, enum field_test test, struct str text)
 {
-	struct value_jobs *v;
-
-	n->within |= trigger != FIELD_EXISTS && trigger != FIELD_EQUALS;
-	switch (trigger) {
-	case FIELD_EXISTS: break;
-	case FIELD_STARTS: hang_affix(&n->starts, text, false, number); break;
-	case FIELD_ENDS: hang_affix(&n->ends, text, true, number); break;
-	case FIELD_CONTAINS: hang_contains(n, text, number); break;
+	n->within |= test != FIELD_EQUALS;
+	switch (test) {
+	case FIELD_STARTS: return affix(&n->starts, text, false);
+	case FIELD_ENDS: return affix(&n->ends, text, true);
+	case FIELD_CONTAINS: return needle(n, text);
 	case FIELD_EQUALS:
-		v = logsource_value(n, text, logsource_value_hash(text));
-		add_number(&v->jobs, &v->count, &v->cap, number);
-		break;
+	case FIELD_EXISTS: break;
 	}
+	return logsource_value(n, text, logsource_value_hash(text));
+}
+
+/* The texts of tests that are no trigger of their condition: the memo tells events apart by them too. */
+static void note_tests(struct logsources *l, const struct when *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		note_tests(l, w->parts[i]);
+	if (w->kind == WHEN_SOURCE) {
+		xgrow(&l->source_tests, &l->source_test_cap, l->source_test_count + 1,
+		      sizeof(*l->source_tests));
+		l->source_tests[l->source_test_count++] = w;
+	}
+	if (w->kind != WHEN_FIELD || w->test == FIELD_EXISTS)
+		return;
+	struct field_name *n = &l->names[w->slot];
+	n->opaque |= trigger_of(w) == FIELD_EXISTS;
+	for (size_t i = 0; trigger_of(w) != FIELD_EXISTS && i < w->value_count; i++)
+		place_of(n, w->test, w->values[i]);
 }
 
 /* Hangs job `number` on the triggers of `w`, whose cost is less than ALWAYS_COST. */
@@ -209,8 +223,10 @@ static void hang(struct logsources *l, const struct when *w, uint16_t number)
 	enum field_test trigger = trigger_of(w);
 	if (trigger == FIELD_EXISTS)
 		add_number(&n->present, &n->present_count, &n->present_cap, number);
-	for (size_t i = 0; i < w->value_count; i++)
-		hang_value(n, trigger, w->values[i], number);
+	for (size_t i = 0; trigger != FIELD_EXISTS && i < w->value_count; i++) {
+		struct value_jobs *v = place_of(n, trigger, w->values[i]);
+		add_number(&v->jobs, &v->count, &v->cap, number);
+	}
 }
 
 static void set_always(struct logsources *l, size_t job)
@@ -264,6 +280,11 @@ void logsources_index(struct logsources *l)
 	}
 	for (size_t i = 0; i < l->source_count; i++)
 		hang_when(l, l->sources[i].when, LOGSOURCE_DERIVES_MAX + i);
+	for (size_t i = 0; i < l->derive_count; i++)
+		if (l->derives[i].when)
+			note_tests(l, l->derives[i].when);
+	for (size_t i = 0; i < l->source_count; i++)
+		note_tests(l, l->sources[i].when);
 	for (size_t i = 0; i < l->name_count; i++)
 		needles_build(&l->names[i].needles);
 }

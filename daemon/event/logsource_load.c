@@ -661,6 +661,7 @@ void logsources_free(struct logsources *l)
 	free(l->index);
 	free(l->sources);
 	free(l->entries);
+	free(l->source_tests);
 	arena_release(&l->arena);
 	free(l);
 }

@@ -74,6 +74,7 @@ struct field_name {
 	uint16_t *present; /* jobs worth a look as soon as the field is there */
 	size_t present_count, present_cap;
 	bool within; /* there are some of those that follow */
+	bool opaque; /* some condition tests its values for what none of these tells of */
 	struct affix_jobs starts, ends;
 	struct needles needles;      /* texts within values … */
 	struct value_jobs *contains; /* … and the jobs of each, by its number */
@@ -146,6 +147,8 @@ struct logsources {
 	uint64_t always[LOGSOURCE_JOBS / 64]; /* jobs that no field's absence can rule out */
 	struct entry *entries;
 	size_t entry_count, entry_cap;
+	const struct when **source_tests; /* those of kind SOURCE, of all conditions */
+	size_t source_test_count, source_test_cap;
 };
 
 /* Builds `index`, the value tables and the triggers from names and sources. */
@@ -165,6 +168,30 @@ static inline uint32_t logsource_value_hash(struct str s)
 	h = (h ^ bytes_lower(str_word(str_skip(s, i)))) * 0xc4ceb9fe1a85ec53;
 	return (uint32_t)(h >> 32);
 }
+
+/* Calls `found` for each text that conditions ask for and that the value is, begins or ends with, or holds; for the
+ * last kind maybe more than once. */
+void logsource_value_facts(const struct field_name *n, struct str value,
+                           void (*found)(void *arg, const struct value_jobs *v), void *arg);
+/* Whether the value passes a test of kind FIELD or SOURCE. */
+bool logsource_value_passes(const struct when *w, struct str value);
+
+/* ---- what was found out before (logsource_memo.c) ---- */
+
+#define MEMO_FIELDS_MAX 32 /* an event with more is not remembered */
+#define MEMO_COPIES_MAX 8  /* second names of its fields */
+
+/* Field `at` also got the name `slot`. */
+struct memo_copy {
+	uint16_t at, slot;
+};
+
+/* True when all is done. */
+bool logsource_memo_find(struct logsource_memo *m, struct event *e, struct logsource_set *ret);
+/* After an unsuccessful memo_find: what came of it. The event has its fields as they were then, and then the copies. */
+void logsource_memo_learn(struct logsource_memo *m, const struct event *e,
+                          const struct memo_copy *copies, size_t copy_count,
+                          const struct logsource_set *sources);
 
 #define LOGSOURCE_INDEX_TAG 0xffff0000u
 

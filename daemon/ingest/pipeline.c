@@ -44,6 +44,7 @@ struct detector {
 	struct content *content;
 	struct compiled *compiled; /* that the matcher works with; NULL: none yet */
 	struct decoder *decoder;
+	struct logsource_memo *memo; /* NULL: no table of log sources */
 	struct matcher *matcher;
 };
 
@@ -89,12 +90,15 @@ static void detector_init(struct detector *d, struct content *content, size_t wo
 {
 	d->content = content_ref(content);
 	d->decoder = decoder_new(content->parts.patterns);
+	if (content->parts.logsources)
+		d->memo = logsource_memo_new(content->parts.logsources);
 	make_matcher(d, worker);
 }
 
 static void detector_release(struct detector *d)
 {
 	decoder_free(d->decoder);
+	logsource_memo_free(d->memo);
 	matcher_free(d->matcher);
 	content_unref(d->content);
 	*d = (struct detector){0};
@@ -369,7 +373,8 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 		e->flags |= EVENT_TRUNCATED;
 	event_decode(p->now.decoder, e, frame->frame);
 	if (p->now.content->parts.logsources) {
-		logsources_classify(p->now.content->parts.logsources, e, &sources);
+		logsources_classify_with(p->now.content->parts.logsources, p->now.memo, e,
+		                         &sources);
 		content_classified(p->now.content, p->o.worker, &sources, received_ns);
 	}
 	uint64_t limited = matcher_limited(p->now.matcher);

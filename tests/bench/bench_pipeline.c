@@ -34,6 +34,7 @@ struct bench {
 	size_t count;
 	struct content *content;
 	struct decoder *decoder;
+	struct logsource_memo *memo;
 	struct matcher *matcher;
 	struct event event;
 	struct logsource_set sources;
@@ -110,7 +111,8 @@ static void do_classify(struct bench *b)
 {
 	for (size_t i = 0; i < b->count; i++) {
 		decode(b, b->lines[i]);
-		logsources_classify(b->content->parts.logsources, &b->event, &b->sources);
+		logsources_classify_with(b->content->parts.logsources, b->memo, &b->event,
+		                         &b->sources);
 	}
 }
 
@@ -120,7 +122,8 @@ static void do_match(struct bench *b)
 
 	for (size_t i = 0; i < b->count; i++) {
 		decode(b, b->lines[i]);
-		logsources_classify(b->content->parts.logsources, &b->event, &b->sources);
+		logsources_classify_with(b->content->parts.logsources, b->memo, &b->event,
+		                         &b->sources);
 		b->work += matcher_run(b->matcher, &b->event, &b->sources, &hits);
 	}
 }
@@ -249,6 +252,7 @@ static bool open_pipeline(struct bench *b, const char *dir)
 		.evidence = b->evidence, .inbox = &b->inbox, .content = b->content};
 	b->pipeline = pipeline_new(&o);
 	b->decoder = decoder_new(b->content->parts.patterns);
+	b->memo = logsource_memo_new(b->content->parts.logsources);
 	b->matcher = matcher_new_with(b->content->parts.rules, atomic_load(&b->content->compiled));
 	event_setup(&b->event);
 	return true;
@@ -261,6 +265,7 @@ static void close_all(struct bench *b)
 	inbox_release(&b->inbox);
 	event_release(&b->event);
 	matcher_free(b->matcher);
+	logsource_memo_free(b->memo);
 	decoder_free(b->decoder);
 	content_unref(b->content);
 	buf_release(&b->stream);

@@ -586,6 +586,64 @@ Test(logsource, only_what_is_worth_a_look_gives_the_same_as_all)
 	arena_release(&a);
 }
 
+/* A memory of what came before changes nothing: neither log sources nor fields nor their order. */
+Test(logsource, what_is_remembered_is_the_same_as_found_out_anew)
+{
+	struct logsource_memo *memo = logsource_memo_new(table);
+	struct logsource_set remembered, anew;
+	struct event other;
+	struct arena a;
+	size_t any = 0;
+
+	arena_init(&a, 0);
+	event_setup(&other);
+	for (unsigned i = 1; i <= 60000; i++) {
+		/* Some thousand events, each time and again. */
+		unsigned seed = i % 2 ? i % 61 : i % 7 ? i % 1499 : i;
+		srand(seed);
+		make_event(&event, &a);
+		event.source = i % 3 ? STR("tls/192.0.2.1") : STR("isod/test");
+		logsources_classify_with(table, memo, &event, &remembered);
+		srand(seed);
+		make_event(&other, &a);
+		other.source = event.source;
+		logsources_classify(table, &other, &anew);
+		cr_assert_arr_eq(remembered.bits, anew.bits, sizeof(anew.bits), "seed %u", seed);
+		cr_assert_eq(remembered.any, anew.any);
+		cr_assert_eq(event.count, other.count, "seed %u", seed);
+		for (size_t j = 0; j < other.count; j++) {
+			const struct field *f = &event.fields[j], *g = &other.fields[j];
+			cr_assert(str_eq(f->name, g->name) && str_eq(f->value, g->value) &&
+			          f->derived == g->derived && f->type == g->type);
+			cr_assert_not_null(event_find(&event, f->name));
+		}
+		any += remembered.any;
+		arena_reset(&a);
+	}
+	cr_assert_gt(any, 15000);
+	logsource_memo_free(memo);
+	event_release(&other);
+	arena_release(&a);
+}
+
+Test(logsource, the_source_of_an_event_is_no_matter_of_memory)
+{
+	static const char *const own[] = {"product", "isod", "event", "started", NULL};
+	struct logsource_memo *memo = logsource_memo_new(table);
+	struct logsource_set set;
+
+	for (int round = 0; round < 3; round++)
+		for (int mine = 0; mine < 2; mine++) {
+			event_reset(&event);
+			event.source = mine ? STR("isod/node") : STR("tcp/192.0.2.1");
+			for (size_t i = 0; own[i]; i += 2)
+				event_put(&event, str_of(own[i]), str_of(own[i + 1]), VALUE_STRING);
+			logsources_classify_with(table, memo, &event, &set);
+			cr_assert_eq(is(&set, "isod", NULL, NULL), mine);
+		}
+	logsource_memo_free(memo);
+}
+
 Test(logsource_file, mistakes_are_told_with_their_place)
 {
 	static const struct {
