@@ -125,11 +125,11 @@ struct keep_config {
 	uint64_t compress; /* zstd level; 0: off */
 	uint64_t
 		retention; /* as it was written: ns, or a name as a negative number, see config_retention */
-	uint64_t at_hand_ns; /* not compressed for so long; 0: as the name says */
+	uint64_t at_hand_ns; /* not compressed for so long; 0: as the name says, or some minutes */
 	uint64_t keep_bytes; /* 0: no limit */
 };
 
-/* Resolves the named retentions: *ret_keep_ns 0 is for ever, *ret_at_hand_ns 0 not at all. */
+/* Resolves the named retentions: *ret_keep_ns 0 is for ever, *ret_at_hand_ns is never 0. */
 void config_retention(const struct keep_config *c, uint64_t *ret_keep_ns, uint64_t *ret_at_hand_ns);
 
 struct config {
@@ -145,6 +145,12 @@ struct config {
 	uint64_t connections_max;
 	uint64_t idle_timeout_ns;
 	uint64_t handshake_timeout_ns;
+	uint64_t frame_timeout_ns;
+	uint64_t
+		memory_max; /* bytes of frames that have not come to their end, of all connections */
+	/* A second; 0: no limit. */
+	uint64_t handshakes, peer_connects, peer_bytes, peer_events;
+	uint64_t peer_connections_max; /* 0: no limit */
 	struct listener_config *listeners;
 	size_t listener_count;
 

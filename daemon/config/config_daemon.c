@@ -125,6 +125,10 @@ static const struct named_retention {
 	{"nerc-cip", 90 * NS_PER_DAY, 0}, /* NERC CIP-007-6 R4.3: 90 days */
 };
 
+/* What nobody asks to be at hand is not compressed at once either: that costs as much of a processor as taking it in did,
+ * and a burst is over by then. */
+#define AT_HAND_LEAST (10 * NS_PER_MINUTE)
+
 static const struct option_word retention_names[] = {
 	{"forever", 0}, {"pci-dss", -1}, {"hipaa", -2}, {"m-21-31", -3}, {"nerc-cip", -4}, {0}};
 
@@ -133,6 +137,9 @@ void config_retention(const struct keep_config *c, uint64_t *ret_keep_ns, uint64
 	uint64_t index = -c->retention;
 	bool named = index < ARRAY_LEN(named_retentions);
 	uint64_t at_hand = named ? named_retentions[index].at_hand_ns : 0;
+
+	if (!at_hand)
+		at_hand = AT_HAND_LEAST;
 
 	*ret_keep_ns = named ? named_retentions[index].keep_ns : c->retention;
 	*ret_at_hand_ns = c->at_hand_ns ? c->at_hand_ns : at_hand;
@@ -264,10 +271,64 @@ static const struct option options[] = {
          .name = "connections_max",
          .type = OPTION_NUMBER,
          AT(connections_max),
-         .fallback = "4096",
+         .fallback = "16384",
          .min = "1",
          .max = "1000000",
          .help = "connections of senders at one time"},
+	{.section = "limits",
+         .name = "peer_connections_max",
+         .type = OPTION_NUMBER,
+         AT(peer_connections_max),
+         .fallback = "1024",
+         .min = "1",
+         .max = "1000000",
+         .words = unlimited,
+         .help = "of these, connections of one address (of IPv6: one /64)"},
+	{.section = "limits",
+         .name = "peer_connects",
+         .type = OPTION_NUMBER,
+         AT(peer_connects),
+         .fallback = "200",
+         .min = "1",
+         .max = "1000000",
+         .words = unlimited,
+         .help = "new connections of one address in a second; more are closed at once"},
+	{.section = "limits",
+         .name = "handshakes",
+         .type = OPTION_NUMBER,
+         AT(handshakes),
+         .fallback = "1000",
+         .min = "1",
+         .max = "1000000",
+         .words = unlimited,
+         .help = "TLS handshakes begun in a second; more wait to be accepted"},
+	{.section = "limits",
+         .name = "peer_bytes",
+         .type = OPTION_SIZE,
+         AT(peer_bytes),
+         .fallback = "256MiB",
+         .min = "1KiB",
+         .max = "1TiB",
+         .words = unlimited,
+         .help = "of one address in a second: a stream past it waits, datagrams are shed"},
+	{.section = "limits",
+         .name = "peer_events",
+         .type = OPTION_NUMBER,
+         AT(peer_events),
+         .fallback = "2000000",
+         .min = "1",
+         .max = "1000000000",
+         .words = unlimited,
+         .help = "the same in messages"},
+	{.section = "limits",
+         .name = "memory_max",
+         .type = OPTION_SIZE,
+         AT(memory_max),
+         .fallback = "256MiB",
+         .min = "1MiB",
+         .max = "1TiB",
+         .help = "of messages that have not come to their end; past it the oldest connection with "
+                 "one is closed"},
 	{.section = "limits",
          .name = "idle_timeout",
          .type = OPTION_DURATION,
@@ -284,6 +345,15 @@ static const struct option options[] = {
          .min = "100ms",
          .max = "5m",
          .help = "a TLS handshake that takes longer is given up"},
+	{.section = "limits",
+         .name = "frame_timeout",
+         .type = OPTION_DURATION,
+         AT(frame_timeout_ns),
+         .fallback = "1m",
+         .min = "100ms",
+         .max = "1d",
+         .help = "a message that takes longer from its first byte to its last is cut there, and "
+                 "the connection closed"},
 
 	{.name = "listeners",
          .type = OPTION_ITEMS,
@@ -321,7 +391,7 @@ static const struct option options[] = {
          .name = "compress",
          .type = OPTION_NUMBER,
          AT(evidence_keep.compress),
-         .fallback = "3",
+         .fallback = "1",
          .min = "1",
          .max = "19",
          .words = switched_off,
@@ -343,7 +413,8 @@ static const struct option options[] = {
          .fallback = "auto",
          .max = "100y",
          .words = automatic,
-         .help = "not compressed for so long; auto: what a named retention asks for"},
+         .help = "not compressed for so long; auto: what a named retention asks for, or 10 "
+                 "minutes"},
 	{.section = "evidence",
          .name = "keep_size",
          .type = OPTION_SIZE,
@@ -410,7 +481,8 @@ static const struct option options[] = {
          .fallback = "auto",
          .max = "100y",
          .words = automatic,
-         .help = "not compressed for so long; auto: what a named retention asks for"},
+         .help = "not compressed for so long; auto: what a named retention asks for, or 10 "
+                 "minutes"},
 	{.section = "ledger",
          .name = "keep_size",
          .type = OPTION_SIZE,

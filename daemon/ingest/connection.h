@@ -24,6 +24,11 @@ struct connection {
 	struct framing framing;
 	struct relp_session *relp; /* instead of framing; NULL: none */
 	struct buf rest;           /* of an incomplete frame */
+	TAILQ_ENTRY(connection) unfinished;
+	size_t unfinished_bytes; /* of `rest`; not 0: it is in the worker's list */
+	uint64_t began_ns;       /* clock_mono() when that frame did */
+	struct peer *who;        /* among shared->peers */
+	bool held_back;          /* not read for a while: more came than a peer may send */
 	uint64_t last_ns; /* clock_mono() of the last input, or of the last answer that went out */
 	struct event io, timer;
 	struct sockaddr_storage peer;
@@ -33,6 +38,8 @@ struct connection {
 
 /* ---- stream.c ---- */
 
+/* A connection begins: `fd` and the place of `who` are its own from now on. */
+void stream_open(struct port *port, int fd, const struct sockaddr_storage *peer, struct peer *who);
 /* Arms the connection for what it may do now: to be called when answers have come or gone. */
 void stream_rearm(struct connection *c);
 /* Writes some of `data`: how many bytes, or -EAGAIN, -errno. */

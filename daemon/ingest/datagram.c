@@ -162,6 +162,32 @@ static struct str without_line_end(struct str s)
 	return s;
 }
 
+/* A run of datagrams of one source that were too many: one note in evidence. */
+static void note_shed(struct port *p)
+{
+	if (p->too_many)
+		worker_lost(p->worker, p->counts, str_of(p->too_many_source), LOSS_RATE,
+		            p->too_many);
+	p->too_many = 0;
+}
+
+static void take(struct port *p, struct str source, uint64_t now, struct str frame, bool truncated)
+{
+	if (!frame.n) {
+		worker_lost(p->worker, p->counts, source, LOSS_EMPTY, 1);
+		return;
+	}
+	if (peers_datagram(p->worker->datagram_peers, source, frame.n, p->batch_mono)) {
+		worker_frame(p->worker, p->counts, source, now, frame, truncated);
+		return;
+	}
+	if (!str_eq(source, str_of(p->too_many_source))) {
+		note_shed(p);
+		memcpy(p->too_many_source, p->source, sizeof(p->source));
+	}
+	p->too_many++;
+}
+
 static int receive(struct port *p)
 {
 	struct datagram_batch *b = p->worker->batch;
@@ -188,17 +214,15 @@ size_t datagram_take(struct port *p, size_t max)
 	/* An error is one of an earlier packet (ICMP) or "nothing there": neither needs an answer. */
 	while (taken < max && (n = receive(p)) > 0) {
 		uint64_t now = worker_now(p->worker);
+		p->batch_mono = clock_mono();
 		for (int i = 0; i < n; i++) {
 			struct msghdr *m = &b->messages[i].msg_hdr;
 			struct str frame = without_line_end(
 				str_make(b->parts[i].iov_base, b->messages[i].msg_len));
 			note_overflow(p, m);
-			if (frame.n)
-				worker_frame(p->worker, p->counts, source_of(p, m), now, frame,
-				             m->msg_flags & MSG_TRUNC);
-			else
-				worker_lost(p->worker, p->counts, source_of(p, m), LOSS_EMPTY, 1);
+			take(p, source_of(p, m), now, frame, m->msg_flags & MSG_TRUNC);
 		}
+		note_shed(p);
 		taken += (size_t)n;
 		if (n < BATCH)
 			break;

@@ -134,6 +134,17 @@ static void take_own_event(void *arg, struct str json)
 	ingest_own_event(arg, json);
 }
 
+static struct peers *new_peers(const struct config *c)
+{
+	/* A second's worth at once: what a restart of a relay brings. */
+	const struct peers_limits limits = {.connections = c->peer_connections_max,
+	                                    .connects = {c->peer_connects, NS_PER_SECOND},
+	                                    .bytes = {c->peer_bytes, NS_PER_SECOND},
+	                                    .events = {c->peer_events, NS_PER_SECOND}};
+
+	return peers_new(&limits);
+}
+
 int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error, size_t error_size)
 {
 	struct ingest *i = xcalloc(1, sizeof(*i));
@@ -144,6 +155,7 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->shared.own_source = xasprintf("isod/%s", o->config->node);
 	i->shared.own_event = take_own_event;
 	i->shared.arg = i;
+	i->shared.peers = new_peers(o->config);
 	producers_init(&i->shared.producers);
 	load_producers(&i->shared.producers, o->producers);
 	r = answers_init(&i->shared.answers);
@@ -153,6 +165,7 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->shared.storage_arg = o->arg;
 	i->worker_count = (size_t)o->config->workers;
 	i->workers = xcalloc(i->worker_count, sizeof(*i->workers));
+	i->shared.workers = i->workers;
 	i->cursors = xcalloc(o->cursor_count, sizeof(*i->cursors));
 	i->cursor_count = o->cursor_count;
 	for (size_t n = 0; n < o->cursor_count; n++)
@@ -221,6 +234,7 @@ void ingest_free(struct ingest *i)
 	free(i->workers);
 	free(i->cursors);
 	content_unref(i->shared.swap.content);
+	peers_free(i->shared.peers);
 	producers_release(&i->shared.producers);
 	answers_release(&i->shared.answers);
 	free(i->shared.own_source);
@@ -331,6 +345,7 @@ static Isod__V1__ListenerStatus *listener_status(const struct listener *l)
 		s->refused += atomic_load_explicit(&c->refused, memory_order_relaxed);
 		s->shed += atomic_load_explicit(&c->shed, memory_order_relaxed);
 		s->tls_failures += atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
+		s->held_back += atomic_load_explicit(&c->held_back, memory_order_relaxed);
 	}
 	return s;
 }

@@ -91,10 +91,9 @@ void sources_lost(struct sources *s, struct str name, enum evidence_loss loss, u
 		enum evidence_loss loss;
 		uint64_t *count;
 	} reasons[] = {
-		{LOSS_FRAMING, &c->refused_framing},
-		{LOSS_EMPTY, &c->refused_empty},
-		{LOSS_KERNEL, &c->shed_kernel},
-		{LOSS_OWN_EVENTS, &c->shed_own_events},
+		{LOSS_FRAMING, &c->refused_framing}, {LOSS_EMPTY, &c->refused_empty},
+		{LOSS_KERNEL, &c->shed_kernel},      {LOSS_OWN_EVENTS, &c->shed_own_events},
+		{LOSS_RATE, &c->shed_rate},
 	};
 
 	*(loss_is_shed(loss) ? &c->shed : &c->refused) += lost;

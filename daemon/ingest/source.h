@@ -9,8 +9,8 @@
 
 #define SOURCE_NAME_MAX                                                                            \
 	255 /* as evidence keeps it: a re-detected frame counts for the same source */
-/* The most that an entry of a packed tally takes beside the name: tags, lengths, fourteen numbers of 11 bytes. */
-#define SOURCE_COUNT_BYTES 170
+/* The most that an entry of a packed tally takes beside the name: tags, lengths, fifteen numbers of 12 bytes. */
+#define SOURCE_COUNT_BYTES 190
 
 struct source {
 	char *name;                   /* valid UTF-8 */

@@ -12,7 +12,6 @@
 #include "ingest/connection.h"
 #include "ingest/relp_session.h"
 
-#define ACCEPT_BATCH 64 /* connections taken per wake-up: others wait their turn */
 #define FINISH_READS                                                                               \
 	64 /* reads per connection at the end: 8 MiB, more than a socket buffer holds */
 #define SAMPLE_BYTES 24 /* of what could not be framed, in the log */
@@ -39,7 +38,7 @@ static void wait_for(struct connection *c, short what)
 /* A peer that does not read our answers is not read either. */
 static bool may_read(const struct connection *c)
 {
-	return !c->closing && !(c->relp && relp_session_is_full(c->relp));
+	return !c->closing && !c->held_back && !(c->relp && relp_session_is_full(c->relp));
 }
 
 void stream_rearm(struct connection *c)
@@ -62,11 +61,31 @@ static void mark_unread(struct connection *c, bool unread)
 		TAILQ_REMOVE(&c->worker->unread, c, unread);
 }
 
+/* The rest of a frame that has not come to its end is `bytes` long now. The worker's list has those with one in the order
+ * in which their frames began; `new`: another frame than before. */
+static void note_unfinished(struct connection *c, size_t bytes, bool new)
+{
+	struct worker *w = c->worker;
+
+	atomic_fetch_add_explicit(&w->shared->unfinished, bytes - c->unfinished_bytes,
+	                          memory_order_relaxed);
+	if (c->unfinished_bytes && (new || bytes == 0))
+		TAILQ_REMOVE(&w->unfinished, c, unfinished);
+	if (bytes && (new || c->unfinished_bytes == 0)) {
+		TAILQ_INSERT_TAIL(&w->unfinished, c, unfinished);
+		c->began_ns = c->last_ns;
+	}
+	c->unfinished_bytes = bytes;
+	if (bytes)
+		timer_arm(&w->frame_timer, w->shared->config->frame_timeout_ns);
+}
+
 void stream_close(struct connection *c)
 {
 	struct listener_counts *counts = c->port->counts;
 
 	mark_unread(c, false);
+	note_unfinished(c, 0, false);
 	LIST_REMOVE(c, all);
 	if (c->waits)
 		event_del(&c->io);
@@ -76,11 +95,13 @@ void stream_close(struct connection *c)
 	close(c->fd);
 	buf_release(&c->rest);
 	atomic_fetch_sub(&c->worker->shared->connections, 1);
+	atomic_fetch_sub(&c->worker->connection_count, 1);
+	peers_leave(c->worker->shared->peers, c->who);
 	count_add(&counts->connections, UINT64_MAX); /* one less */
 	free(c);
 }
 
-static void connection_new(struct port *port, int fd, const struct sockaddr_storage *peer)
+void stream_open(struct port *port, int fd, const struct sockaddr_storage *peer, struct peer *who)
 {
 	struct worker *w = port->worker;
 	const char *listener = port->listener->config->name;
@@ -92,6 +113,7 @@ static void connection_new(struct port *port, int fd, const struct sockaddr_stor
 	c->port = port;
 	c->fd = fd;
 	c->peer = *peer;
+	c->who = who;
 	snprintf(c->source, size, "%s/%s", listener, net_host((const struct sockaddr *)peer, host));
 	net_text((const struct sockaddr *)peer, c->peer_text);
 	framing_init(&c->framing, w->shared->config->frame_max);
@@ -196,19 +218,75 @@ static enum feed_result feed_relp(struct connection *c, struct str *in, uint64_t
 	return state == RELP_BROKEN ? FEED_LOST : state == RELP_CLOSED ? FEED_END : FEED_ON;
 }
 
+/* What is left of a frame that has not come to its end. */
+static void take_rest(struct connection *c, bool in_order)
+{
+	struct str f;
+	bool truncated;
+
+	if (c->relp && c->rest.n) /* its sender has it still: it was not acknowledged */
+		worker_lost(c->worker, c->port->counts, str_of(c->source), LOSS_FRAMING, 1);
+	else if (!c->relp && framing_end(&c->framing, buf_str(&c->rest), &f, &truncated))
+		frame(c, worker_now(c->worker), f, truncated || !in_order);
+}
+
+/* The peer sends bytes and no end of them: what there is of the frame is taken, cut as it is, and the peer goes. */
+static void give_up_frame(struct connection *c, const char *why)
+{
+	log_warning("listener %s: %s: %s; connection closed", c->port->listener->config->name,
+	            c->peer_text, why);
+	worker_report(c->worker, "frame_unfinished", c->port->listener, (struct sockaddr *)&c->peer,
+	              why);
+	count_add(&c->port->counts->refused, 1);
+	take_rest(c, false);
+	stream_close(c);
+}
+
+/* It has sent more than a peer may: it is read again when that is paid off. Meanwhile it feels its own full buffer. */
+static void hold_back(struct connection *c, uint64_t ns)
+{
+	const struct timeval tv = timeval_of(ns + NS_PER_MS);
+
+	c->held_back = true;
+	count_add(&c->port->counts->held_back, 1);
+	evtimer_add(&c->timer, &tv);
+}
+
+/* The rest stays for the next time. False: the connection is gone, as all of them hold too much. */
+static bool go_on_with(struct connection *c, struct str left, bool in_rest, bool took_frames)
+{
+	struct ingest_shared *s = c->worker->shared;
+
+	keep_rest(c, left, in_rest);
+	note_unfinished(c, c->rest.n, took_frames);
+	while (atomic_load_explicit(&s->unfinished, memory_order_relaxed) > s->config->memory_max &&
+	       !TAILQ_EMPTY(&c->worker->unfinished)) {
+		struct connection *oldest = TAILQ_FIRST(&c->worker->unfinished);
+		give_up_frame(oldest, "unfinished frames take too much memory (memory_max)");
+		if (oldest == c)
+			return false;
+	}
+	return true;
+}
+
 /* Takes the frames out of `n` new bytes. False: the connection is read no more, and may be gone. */
 static bool feed(struct connection *c, size_t n)
 {
-	uint64_t now = worker_now(c->worker);
+	struct listener_counts *counts = c->port->counts;
+	uint64_t now = worker_now(c->worker), before = counts->frames;
 	bool in_rest;
 	struct str in = join(c, n, &in_rest);
 	enum feed_result r = c->relp ? feed_relp(c, &in, now) : feed_syslog(c, &in, now);
+	uint64_t frames = counts->frames - before;
+	uint64_t wait = peers_charge(c->worker->shared->peers, c->who, n, frames, c->last_ns);
 
-	if (r == FEED_ON)
-		keep_rest(c, in, in_rest);
+	if (r == FEED_ON && !go_on_with(c, in, in_rest, frames > 0))
+		return false;
+	if (r == FEED_ON && wait)
+		hold_back(c, wait);
 	else if (r == FEED_LOST)
 		lose_framing(c, in);
-	else
+	else if (r == FEED_END)
 		stream_close_gently(c);
 	return r == FEED_ON;
 }
@@ -241,6 +319,7 @@ bool stream_close_gently(struct connection *c)
 	bool answers = c->relp && relp_session_has_answers(c->relp);
 
 	mark_unread(c, false);
+	note_unfinished(c, 0, false);
 	buf_release(&c->rest);
 	c->closing = true;
 	if (answers && relp_session_write(c->relp) == 0 && relp_session_has_answers(c->relp)) {
@@ -287,18 +366,6 @@ static void fail_tls(struct connection *c, const char *reason)
 	count_add(&c->port->counts->tls_failures, 1);
 	worker_report(c->worker, "tls_failed", c->port->listener, (struct sockaddr *)&c->peer,
 	              reason);
-}
-
-/* What is left of a frame that has not come to its end. */
-static void take_rest(struct connection *c, bool in_order)
-{
-	struct str f;
-	bool truncated;
-
-	if (c->relp && c->rest.n) /* its sender has it still: it was not acknowledged */
-		worker_lost(c->worker, c->port->counts, str_of(c->source), LOSS_FRAMING, 1);
-	else if (!c->relp && framing_end(&c->framing, buf_str(&c->rest), &f, &truncated))
-		frame(c, worker_now(c->worker), f, truncated || !in_order);
 }
 
 /* The stream is over; `why` is -EPIPE when it ended in order. What has arrived still counts, and is acknowledged if the
@@ -417,6 +484,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (c->held_back && !c->closing) {
+		c->held_back = false;
+		const struct timeval again = timeval_of(limit);
+		evtimer_add(&c->timer, &again);
+		stream_resume(c);
+		stream_rearm(c);
+		return;
+	}
 	if (silence < limit) {
 		struct timeval left = timeval_of(limit - silence + NS_PER_MS);
 		evtimer_add(&c->timer, &left);
@@ -449,6 +524,23 @@ void stream_read_unread(struct worker *w)
 	}
 }
 
+void stream_expire(struct worker *w)
+{
+	const uint64_t limit = w->shared->config->frame_timeout_ns;
+	struct connection *c, *next;
+
+	for (c = TAILQ_FIRST(&w->unfinished); c; c = next) {
+		uint64_t since = c->began_ns > w->stall_end ? c->began_ns : w->stall_end;
+		uint64_t age = clock_mono() - since;
+		next = TAILQ_NEXT(c, unfinished);
+		if (age < limit) {
+			timer_arm(&w->frame_timer, limit - age + NS_PER_MS);
+			return;
+		}
+		give_up_frame(c, "a frame was not finished in time (frame_timeout)");
+	}
+}
+
 void stream_finish_reading(struct worker *w)
 {
 	struct connection *c, *next;
@@ -456,6 +548,7 @@ void stream_finish_reading(struct worker *w)
 	for (c = LIST_FIRST(&w->connections); c; c = next) {
 		enum read_result r = c->open && !c->closing ? READ_SOME : READ_NONE;
 		next = LIST_NEXT(c, all);
+		c->held_back = false;
 		for (int i = 0; i < FINISH_READS && r == READ_SOME && may_read(c); i++)
 			r = read_once(c);
 		if (r != READ_CLOSED && !c->closing)
@@ -474,72 +567,5 @@ void stream_close_all(struct worker *w)
 			(void)relp_session_write(c->relp);
 		}
 		stream_close(c);
-	}
-}
-
-/* ---- accepting ---- */
-
-/* True if there may be one more connection; it is counted then. */
-static bool admit(struct port *p, int fd, const struct sockaddr_storage *peer)
-{
-	struct worker *w = p->worker;
-	uint64_t max = w->shared->config->connections_max;
-	char text[NET_TEXT_MAX], reason[REASON_MAX];
-
-	if (atomic_fetch_add(&w->shared->connections, 1) < max)
-		return true;
-	atomic_fetch_sub(&w->shared->connections, 1);
-	count_add(&p->counts->refused, 1);
-	snprintf(reason, sizeof(reason), "%llu connections are open (connections_max)",
-	         (unsigned long long)max);
-	log_warning("listener %s: connection from %s refused: %s", p->listener->config->name,
-	            net_text((const struct sockaddr *)peer, text), reason);
-	worker_report(w, "connection_refused", p->listener, (const struct sockaddr *)peer, reason);
-	close(fd);
-	return false;
-}
-
-static bool no_resources(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-/* Rotation of evidence, plugins and isoctl need some too. */
-static bool has_descriptors(const struct worker *w)
-{
-	const struct ingest_shared *s = w->shared;
-
-	return s->descriptors >= s->config->connections_max ||
-	       atomic_load(&s->connections) < s->descriptors;
-}
-
-void stream_accept(evutil_socket_t fd, short what, void *arg)
-{
-	struct port *p = arg;
-
-	(void)what;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		if (!has_descriptors(p->worker)) {
-			worker_pause_accepting(p->worker, "no files are left for them");
-			return;
-		}
-		struct sockaddr_storage peer = {0};
-		socklen_t length = sizeof(peer);
-		int s = accept4(fd, (struct sockaddr *)&peer, &length,
-		                SOCK_NONBLOCK | SOCK_CLOEXEC);
-		int on = 1;
-		if (s < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return;
-		if (s < 0 && no_resources(errno)) {
-			worker_pause_accepting(p->worker, strerror(errno));
-			return;
-		}
-		if (s < 0)
-			continue; /* that one connection is gone already (accept(2)) */
-		worker_accepted(p->worker);
-		/* A peer that lost power must not hold its place for ever. */
-		(void)setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		if (admit(p, s, &peer))
-			connection_new(p, s, &peer);
 	}
 }

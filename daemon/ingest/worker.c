@@ -27,6 +27,7 @@
 #define STALL_LONGEST_MS   50
 #define STOP_PATIENCE_MS   10000 /* a stopping worker gives a full ring or a full disk this long */
 #define ACCEPT_PAUSE_MS    500
+#define ACCEPT_DELAY_MS    10
 #define REPORTS_PER_SECOND 100 /* own events about peers: the listener's counts tell of all */
 #define LAST_DATAGRAMS                                                                             \
 	100000 /* taken at the end from a full buffer: more only come while being read */
@@ -343,6 +344,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		return;
 	take_mailbox(w, false);
 	intake_take(w);
+	accept_handed(w, false);
 }
 
 /* ---- accepting pauses when there are no descriptors ---- */
@@ -396,6 +398,20 @@ void worker_pause_accepting(struct worker *w, const char *why)
 			event_del(&w->ports[i].event);
 	}
 	timer_arm(&w->accept_timer, ACCEPT_PAUSE_MS * NS_PER_MS);
+}
+
+void worker_delay_accepting(struct port *p)
+{
+	event_del(&p->event);
+	count_add(&p->worker->accept_pauses, 1);
+	timer_arm(&p->worker->accept_timer, ACCEPT_DELAY_MS * NS_PER_MS);
+}
+
+static void on_frame_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	stream_expire(arg);
 }
 
 /* ---- the thread ---- */
@@ -542,7 +558,7 @@ static void begin_serving(struct worker *w)
 			continue;
 		}
 		event_assign(&p->event, w->base, p->fd, EV_READ | EV_PERSIST,
-		             is_stream(p) ? stream_accept : datagram_readable, p);
+		             is_stream(p) ? accept_readable : datagram_readable, p);
 		event_add(&p->event, NULL);
 	}
 	take_mailbox(w, false);
@@ -561,10 +577,11 @@ static void finish_serving(struct worker *w)
 		}
 		event_del(&p->event);
 		if (is_stream(p))
-			stream_accept(p->fd, EV_READ, p);
+			accept_readable(p->fd, EV_READ, p);
 		else
 			datagram_take(p, LAST_DATAGRAMS);
 	}
+	accept_handed(w, true);
 	stream_finish_reading(w);
 	take_mailbox(w, true);
 	intake_close(w);
@@ -644,12 +661,19 @@ int worker_open(struct worker *w, struct ingest_shared *shared, size_t index, si
 	w->read_buffer = xmalloc(w->headroom + READ_BYTES);
 	LIST_INIT(&w->connections);
 	TAILQ_INIT(&w->unread);
+	TAILQ_INIT(&w->unfinished);
+	w->handover = handover_new();
+	w->datagram_peers = peers_new(&(struct peers_limits){
+		.bytes = {shared->config->peer_bytes, NS_PER_SECOND},
+		.events = {shared->config->peer_events, NS_PER_SECOND},
+	});
 	w->handshake_timeout = common_timeout(w, shared->config->handshake_timeout_ns);
 	w->idle_timeout = common_timeout(w, shared->config->idle_timeout_ns);
 	event_assign(&w->wake, w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
 	event_add(&w->wake, NULL);
 	evtimer_assign(&w->tally_timer, w->base, on_tally, w);
 	evtimer_assign(&w->accept_timer, w->base, on_accept_again, w);
+	evtimer_assign(&w->frame_timer, w->base, on_frame_timer, w);
 	open_ports(w, listeners, listener_count);
 	datagram_init(w);
 	durable_init(w);
@@ -687,6 +711,8 @@ void worker_release(struct worker *w)
 	for (size_t i = 0; i < w->mailbox_count; i++)
 		free(w->mailbox[i]);
 	free(w->mailbox);
+	handover_free(w->handover);
+	peers_free(w->datagram_peers);
 	datagram_release(w);
 	durable_release(w);
 	intake_release(w);

@@ -15,6 +15,7 @@
 #include "base/net.h"
 #include "ingest/ingest.h"
 #include "ingest/intake.h"
+#include "ingest/peers.h"
 #include "ingest/producers.h"
 #include "ingest/source.h"
 #include "ingest/waiter.h"
@@ -30,7 +31,8 @@
 
 /* One worker's counts of one listener: written by that thread only, read by any. */
 struct listener_counts {
-	_Atomic uint64_t connections, accepted, frames, bytes, refused, shed, tls_failures;
+	_Atomic uint64_t connections, accepted, frames, bytes, refused, shed, tls_failures,
+		held_back;
 } __attribute__((aligned(64)));
 
 struct listener {
@@ -96,11 +98,17 @@ struct ingest_shared {
 	void *storage_arg;
 	struct producers producers;
 	struct answers answers;
+	struct worker *workers;
+	struct peers *peers;    /* connections of all workers */
+	struct rate handshakes; /* begun in all */
+	_Atomic size_t
+		unfinished; /* bytes of frames that have not come to their end, of all connections */
 };
 
 struct worker;
 struct connection;
 struct datagram_batch;
+struct handover;
 
 /* The thread that waits for the disk in a worker's place: one fdatasync at a time. */
 struct syncer {
@@ -132,6 +140,9 @@ struct port {
 	uint32_t overflow;    /* its counter when last looked at: it runs on and wraps around */
 	uint64_t told_mono;   /* when the log last told of drops */
 	struct hec_door *hec; /* instead of `event`, when it serves HTTP */
+	/* … and those of a peer that sends more than it may. */
+	uint64_t batch_mono, too_many;
+	char too_many_source[SOURCE_NAME_MAX + 1];
 };
 
 /* Where evidence must be detected again from. */
@@ -151,13 +162,17 @@ struct worker {
 	size_t port_count;
 	struct connection_list connections;
 	struct connection_queue unread; /* those with bytes that the kernel no longer tells of */
+	struct connection_queue unfinished; /* those with a part of a frame, the oldest first */
+	struct handover *handover;         /* connections that other workers have accepted for it */
+	_Atomic uint64_t connection_count; /* those on their way to it included */
+	struct peers *datagram_peers;
 	/* Common time-outs: libevent keeps them in a queue instead of a heap. idle may be NULL: none. */
 	const struct timeval *handshake_timeout, *idle_timeout;
 	struct datagram_batch *batch;
 	char *read_buffer; /* frame_max + FRAMING_EXTRA bytes of headroom, then READ_BYTES */
 	size_t headroom;
 
-	struct event wake, sync_timer, ack_timer, tally_timer, accept_timer;
+	struct event wake, sync_timer, ack_timer, tally_timer, accept_timer, frame_timer;
 	int wake_fd;  /* eventfd: own events wait, or the worker shall stop */
 	bool handled; /* this turn of the loop gave the pipeline something */
 	bool evidence_dirty, sync_failing;
@@ -231,6 +246,8 @@ void worker_report(struct worker *w, const char *event, const struct listener *l
                    const struct sockaddr *peer, const char *detail);
 /* No file descriptors are left (`why`): no more accepting for a while. Peers wait in the kernel's queue. */
 void worker_pause_accepting(struct worker *w, const char *why);
+/* The port's peers wait for a moment: there are too many handshakes. */
+void worker_delay_accepting(struct port *p);
 /* There was room for a connection. */
 void worker_accepted(struct worker *w);
 
@@ -257,10 +274,19 @@ void worker_forget(struct worker *w, struct waiter *x);
 /* Evidence cannot be written (or reach the disk), or can again: an own event. `r`: why, 0: it can. */
 void worker_tell_evidence(struct worker *w, int r);
 
-/* ---- connections (stream.c) ---- */
+/* ---- new connections (accept.c) ---- */
 
 /* libevent's callback of a listening socket; `arg` is the struct port. */
-void stream_accept(evutil_socket_t fd, short what, void *arg);
+void accept_readable(evutil_socket_t fd, short what, void *arg);
+struct handover *handover_new(void);
+void handover_free(struct handover *h);
+/* Serves what other workers have handed over. `last`: they may not any more. */
+void accept_handed(struct worker *w, bool last);
+
+/* ---- connections (stream.c) ---- */
+
+/* Closes those whose frame does not come to its end. */
+void stream_expire(struct worker *w);
 /* Goes on with the connections in w->unread: once a turn of the loop. */
 void stream_read_unread(struct worker *w);
 /* For the end: reads what has arrived on every connection … */

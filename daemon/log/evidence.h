@@ -38,6 +38,7 @@ enum evidence_loss {
 	/* Shed from here on. */
 	LOSS_KERNEL = 32,     /* the kernel's buffer was full */
 	LOSS_OWN_EVENTS = 33, /* too many of isod's own events at once */
+	LOSS_RATE = 34,       /* datagrams of a peer that sends more than it may */
 };
 
 static inline bool loss_is_shed(enum evidence_loss loss)

@@ -58,6 +58,7 @@ void architecture_on_tally(struct architecture_desk *d, const struct step *s,
 		source->shed += count->shed;
 		source->shed_kernel += count->shed_kernel;
 		source->shed_own_events += count->shed_own_events;
+		source->shed_rate += count->shed_rate;
 		source->bytes += count->bytes;
 		if (count->received) {
 			if (!source->first_received_ns)

@@ -17,6 +17,7 @@ const struct metrics_reason metrics_reasons[] = {
 	{false, "empty", AT(refused_empty)},
 	{true, "kernel", AT(shed_kernel)},
 	{true, "own_events", AT(shed_own_events)},
+	{true, "rate", AT(shed_rate)},
 	{false, "unknown", 0},
 	{true, "unknown", 0},
 	{false, NULL, 0},
@@ -26,6 +27,7 @@ static const size_t summed[] = {
 	AT(received),        AT(matched),       AT(unmatched),   AT(undecoded),
 	AT(truncated),       AT(refused),       AT(shed),        AT(bytes),
 	AT(refused_framing), AT(refused_empty), AT(shed_kernel), AT(shed_own_events),
+	AT(shed_rate),
 };
 #undef AT
 
@@ -156,6 +158,8 @@ static const struct number listener_numbers[] = {
 	{"isod_listener_refused_total", "counter", "Connections and frames refused.", AT(refused)},
 	{"isod_listener_shed_total", "counter", "Datagrams the kernel dropped.", AT(shed)},
 	{"isod_listener_tls_failures_total", "counter", "TLS that failed.", AT(tls_failures)},
+	{"isod_listener_held_back_total", "counter", "Times a peer sent more than it may.",
+         AT(held_back)},
 };
 #undef AT
 

@@ -24,7 +24,7 @@
  *                                       are left out; kept are METRIC_MINUTES, _HOURS, _DAYS before the newest
  *   iso:source:NODE:LISTENER/PEER       hash: flat members of isod.v1.SourceStatus (received, which is the sum of matched,
  *                                       unmatched, undecoded, refused and shed; why: refused_framing, refused_empty,
- *                                       shed_kernel, shed_own_events; truncated, bytes, first_received, last_received,
+ *                                       shed_kernel, shed_own_events, shed_rate; truncated, bytes, first_received, last_received,
  *                                       clock_skew_ms). NODE:LISTENER/(kernel): what the kernel dropped of datagrams
  *   iso:notification:ID                 hash: flat members of isod.v1.Notification
  *   iso:node:NODE                       hash, with each flush: version, started, updated, events, matches, incidents,

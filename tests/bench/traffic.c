@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #define HOSTS     40
-#define RARE      200 /* one line in so many is worth a rule's look */
+#define RARE      100 /* one line in so many is worth a rule's look */
 #define LARGE     1000
 #define WORDS_MIN 8
 
@@ -19,17 +19,14 @@ struct template
 
 static const struct template usual[] = {
 	{"86", "sshd[{p}]",
-         "Accepted publickey for {u} from {i} port {n} ssh2: ED25519 SHA256:{x}{x}{x}{x}{x}"},
-	{"86", "sshd[{p}]",
          "pam_unix(sshd:session): session opened for user {u}(uid={n}) by (uid=0)"},
 	{"86", "sshd[{p}]", "Received disconnect from {i} port {n}:11: disconnected by user"},
 	{"78", "CRON[{p}]",
          "({u}) CMD (test -x /usr/lib/{w} && /usr/bin/run-parts --report /etc/cron.hourly)"},
 	{"30", "systemd[1]", "Started session-{n}.scope - Session {n} of User {u}."},
 	{"30", "systemd[1]", "{d}-refresh.service: Deactivated successfully after {n} ms: {w}"},
-	{"4", "kernel",
-         "[{n}.{p}] [UFW BLOCK] IN=eth0 OUT= MAC={x} SRC={a} DST={i} LEN=60 TOS=0x00 TTL=51 ID={n} "
-         "PROTO=TCP SPT={n} DPT=23 WINDOW=1024 SYN"},
+	{"86", "sshd[{p}]", "Connection closed by authenticating user {u} {i} port {n} [preauth]"},
+	{"6", "kernel", "[{n}.{p}] audit: backlog limit exceeded by {n}, {w}"},
 	{"6", "kernel", "[{n}.{p}] docker0: port 1(veth{x}) entered forwarding state"},
 	{"22", "postfix/smtp[{p}]",
          "{x}: to=<{u}@{d}>, relay=mx.{d}[{a}]:25, delay=0.4, dsn=2.0.0, status=sent (250 ok {w})"},
@@ -57,6 +54,11 @@ static const struct template usual[] = {
 };
 
 static const struct template rare[] = {
+	{"86", "sshd[{p}]",
+         "Accepted publickey for {u} from {i} port {n} ssh2: ED25519 SHA256:{x}{x}{x}{x}{x}"},
+	{"4", "kernel",
+         "[{n}.{p}] [UFW BLOCK] IN=eth0 OUT= MAC={x} SRC={a} DST={i} LEN=60 TOS=0x00 TTL=51 ID={n} "
+         "PROTO=TCP SPT={n} DPT=23 WINDOW=1024 SYN"},
 	{"86", "sshd[{p}]", "Failed password for invalid user {u} from {a} port {n} ssh2"},
 	{"85", "sudo", "{u} : TTY=pts/{p} ; PWD=/home/{u} ; USER=root ; COMMAND=/usr/bin/{w}"},
 	{"85", "su[{p}]", "FAILED SU (to root) {u} on pts/{p}"},

@@ -1,7 +1,7 @@
 /* What a busy site's machines say, made up: the lines that benchmarks send. The same for the same seed.
  *
  * Programs, hosts, processes, users and addresses vary, headers are those of RFC 3164, of rsyslog's own forwarding and of
- * RFC 5424, about one line in two hundred is something that a rule looks for. The mean length is `bytes`; from 1,000
+ * RFC 5424, about one line in a hundred is something that a rule looks for. The mean length is `bytes`; from 1,000
  * bytes on most frames are JSON. */
 #ifndef ISOD_BENCH_TRAFFIC_H
 #define ISOD_BENCH_TRAFFIC_H

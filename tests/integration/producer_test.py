@@ -9,12 +9,12 @@ import os
 import random
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import threading
 import time
 
+from evidence_reader import NUMBERED, read_evidence
 from harness import BUILD, TOP, Isod, check, main, need, skip
 from protobuf_client import Connection
 
@@ -71,23 +71,11 @@ class Producer(threading.Thread):
 
 
 def evidence(isod, prefix):
-    """How often each frame is in evidence, by a reader that shares no code with isod (segment.h, evidence.h); and that its
-    number stands in the record."""
+    """How often each frame with its number is in evidence."""
     found = collections.Counter()
-    for name in glob.glob(isod.path("state", "evidence", "*", "*.log")):
-        with open(name, "rb") as f:
-            data = f.read()
-        at = 64
-        while at + 24 <= len(data):
-            length, = struct.unpack_from("<I", data, at)
-            body = data[at + 24:at + 24 + (length & 0x7fffffff)]
-            at += 24 + (length & 0x7fffffff)
-            if length >> 31 or at > len(data) or body[1] & 4:
-                continue
-            size, = struct.unpack_from("<H", body, 2)
-            if body[4:4 + size].startswith(prefix):
-                check(body[0] == 2 and body[1] & 2, "a numbered record")
-                found[struct.unpack_from("<Q", body, 4 + size)[0], body[12 + size:]] += 1
+    for e in read_evidence(isod, prefix.decode()):
+        check(e.flags & NUMBERED, "a numbered record")
+        found[e.sequence, e.frame] += 1
     return found
 
 

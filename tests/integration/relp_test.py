@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 
+from evidence_reader import LOSS, read_evidence
 from harness import BUILD, Isod, check, main, need, skip
 
 LINES = 6000
@@ -95,22 +96,8 @@ class Librelp:
 
 
 def evidence(isod, listener):
-    """How often each line is in evidence, by a reader that shares no code with isod: daemon/log/segment.h, evidence.h."""
-    found = collections.Counter()
-    for name in glob.glob(isod.path("state", "evidence", "*", "*.log")):
-        with open(name, "rb") as f:
-            data = f.read()
-        at = 64
-        while at + 24 <= len(data):
-            length, _, _, _ = struct.unpack_from("<IIQQ", data, at)
-            body = data[at + 24:at + 24 + (length & 0x7fffffff)]
-            at += 24 + (length & 0x7fffffff)
-            if length >> 31 or len(body) < 4 or at > len(data) or body[1] & 4:  # a seal, a torn end, a note of a loss
-                continue
-            source = body[4:4 + struct.unpack_from("<H", body, 2)[0]]
-            if source.startswith(listener.encode() + b"/"):
-                found[body[4 + len(source):].decode().strip()] += 1
-    return found
+    """How often each line is in evidence."""
+    return collections.Counter(e.frame.decode().strip() for e in read_evidence(isod, listener + "/") if not e.flags & LOSS)
 
 
 def lines(name):

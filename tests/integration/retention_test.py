@@ -7,8 +7,8 @@ import subprocess
 from harness import BUILD, TOP, Isod, check, main
 
 SETTINGS = """
-evidence: {segment_size: 64KiB, keep_size: 1MiB}
-ledger: {segment_size: 64KiB}
+evidence: {segment_size: 64KiB, keep_size: 1MiB, at_hand: 1ms}
+ledger: {segment_size: 64KiB, at_hand: 1ms}
 """
 
 

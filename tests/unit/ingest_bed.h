@@ -176,6 +176,7 @@ static inline void bed_add(Isod__V1__SourceCount *to, const Isod__V1__SourceCoun
 	to->shed += c->shed;
 	to->shed_kernel += c->shed_kernel;
 	to->shed_own_events += c->shed_own_events;
+	to->shed_rate += c->shed_rate;
 	to->bytes += c->bytes;
 }
 

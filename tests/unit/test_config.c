@@ -648,11 +648,11 @@ Test(config, retention_by_name_and_by_time)
 	config_retention(&config->evidence_keep, &keep, &at_hand);
 	cr_assert_eq(keep, 366 * NS_PER_DAY);
 	cr_assert_eq(at_hand, 92 * NS_PER_DAY);
-	cr_assert_eq(config->evidence_keep.compress, 3);
+	cr_assert_eq(config->evidence_keep.compress, 1);
 	cr_assert_eq(config->evidence_keep.keep_bytes, 0);
 	config_retention(&config->ledger_keep, &keep, &at_hand);
 	cr_assert_eq(keep, 30 * NS_PER_DAY);
-	cr_assert_eq(at_hand, 0);
+	cr_assert_eq(at_hand, 10 * NS_PER_MINUTE);
 	cr_assert_eq(config->ledger_keep.compress, 0);
 	cr_assert_eq(config->ledger_keep.keep_bytes, UINT64_C(2) << 30);
 	config_free(config);
@@ -663,7 +663,7 @@ Test(config, retention_by_name_and_by_time)
 	cr_assert_eq(at_hand, 7 * NS_PER_DAY);
 	config_retention(&config->ledger_keep, &keep, &at_hand);
 	cr_assert_eq(keep, 90 * NS_PER_DAY);
-	cr_assert_eq(at_hand, 0);
+	cr_assert_eq(at_hand, 10 * NS_PER_MINUTE);
 	config_free(config);
 	config = NULL;
 	expect_error("evidence:\n  retention: pci-ds\n", 2, 14, "did you mean `pci-dss`?");
