@@ -40,11 +40,34 @@ static void print_summary(const Isod__V1__Status *s)
 	           s->view_connected ? "connected" : "NOT connected", s->view_dirty);
 }
 
+static void add_connections_refused(struct table *t, const Isod__V1__ListenerStatus *l)
+{
+	const struct {
+		const char *word;
+		uint64_t count;
+	} reasons[] = {{"connections_max", l->refused_connections_max},
+	               {"peer_connections_max", l->refused_peer_connections_max},
+	               {"peer_connects", l->refused_peer_connects}};
+	struct buf text;
+
+	buf_init(&text, 0);
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		if (reasons[i].count)
+			buf_printf(&text, "%s%s %" PRIu64, text.n ? ", " : "", reasons[i].word,
+			           reasons[i].count);
+	table_add(t, "%s", buf_cstr(&text));
+	buf_release(&text);
+}
+
 static void print_listeners(const Isod__V1__Status *s)
 {
-	static const struct table_column columns[] = {
-		{"LISTENER", 12, false}, {"ADDRESS", 26, false}, {"OPEN", 6, true},
-		{"FRAMES", 11, true},    {"REFUSED", 8, true},   {"TLS FAILED", 10, true}};
+	static const struct table_column columns[] = {{"LISTENER", 12, false},
+	                                              {"ADDRESS", 26, false},
+	                                              {"OPEN", 6, true},
+	                                              {"FRAMES", 11, true},
+	                                              {"REFUSED", 8, true},
+	                                              {"TLS FAILED", 10, true},
+	                                              {"CONNECTIONS REFUSED FOR", 0, false}};
 	struct table t;
 
 	if (!s->n_listeners)
@@ -59,6 +82,7 @@ static void print_listeners(const Isod__V1__Status *s)
 		table_add(&t, "%" PRIu64, l->frames);
 		table_add(&t, "%" PRIu64, l->refused);
 		table_add(&t, "%" PRIu64, l->tls_failures);
+		add_connections_refused(&t, l);
 	}
 	table_print(&t);
 }

@@ -118,13 +118,21 @@ static struct worker *least_loaded(struct worker *w, const struct listener *l)
 
 /* ---- who may ---- */
 
-static void refuse(struct port *p, int fd, const struct sockaddr *peer, const char *format,
+static void refuse(struct port *p, int fd, const struct sockaddr *peer, enum refusal why,
                    uint64_t limit)
 {
+	static const char *const formats[REFUSALS] = {
+		[REFUSED_CONNECTIONS_MAX] = "%llu connections are open (connections_max)",
+		[REFUSED_PEER_CONNECTIONS_MAX] =
+			"it has %llu connections open (peer_connections_max)",
+		[REFUSED_PEER_CONNECTS] =
+			"it connects more often than %llu times a second (peer_connects)",
+	};
 	char text[NET_TEXT_MAX], reason[REASON_MAX];
 
 	count_add(&p->counts->refused, 1);
-	snprintf(reason, sizeof(reason), format, (unsigned long long)limit);
+	count_add(&p->counts->connections_refused[why], 1);
+	snprintf(reason, sizeof(reason), formats[why], (unsigned long long)limit);
 	log_warning("listener %s: connection from %s refused: %s", p->listener->config->name,
 	            net_text(peer, text), reason);
 	worker_report(p->worker, "connection_refused", p->listener, peer, reason);
@@ -139,8 +147,7 @@ static bool admit(struct port *p, int fd, const struct sockaddr *peer, struct pe
 
 	if (atomic_fetch_add(&s->connections, 1) >= config->connections_max) {
 		atomic_fetch_sub(&s->connections, 1);
-		refuse(p, fd, peer, "%llu connections are open (connections_max)",
-		       config->connections_max);
+		refuse(p, fd, peer, REFUSED_CONNECTIONS_MAX, config->connections_max);
 		return false;
 	}
 	enum peers_verdict verdict = peers_enter(s->peers, peer, clock_mono(), ret);
@@ -148,12 +155,9 @@ static bool admit(struct port *p, int fd, const struct sockaddr *peer, struct pe
 		return true;
 	atomic_fetch_sub(&s->connections, 1);
 	if (verdict == PEERS_TOO_MANY)
-		refuse(p, fd, peer, "it has %llu connections open (peer_connections_max)",
-		       config->peer_connections_max);
+		refuse(p, fd, peer, REFUSED_PEER_CONNECTIONS_MAX, config->peer_connections_max);
 	else
-		refuse(p, fd, peer,
-		       "it connects more often than %llu times a second (peer_connects)",
-		       config->peer_connects);
+		refuse(p, fd, peer, REFUSED_PEER_CONNECTS, config->peer_connects);
 	return false;
 }
 

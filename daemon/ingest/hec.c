@@ -228,6 +228,7 @@ static void admit(struct hec_connection *c)
 		atomic_fetch_sub(&w->shared->connections, 1);
 		snprintf(reason, sizeof(reason), "%llu connections are open (connections_max)",
 		         (unsigned long long)max);
+		count_add(&p->counts->connections_refused[REFUSED_CONNECTIONS_MAX], 1);
 		hec_refuse(c, "connection_refused", reason);
 		hec_shut(c);
 		return;

@@ -329,6 +329,11 @@ void ingest_swap_finish(struct ingest *i)
 
 /* ---- what others may know ---- */
 
+static uint64_t refused_for(const struct listener_counts *c, enum refusal why)
+{
+	return atomic_load_explicit(&c->connections_refused[why], memory_order_relaxed);
+}
+
 static Isod__V1__ListenerStatus *listener_status(const struct listener *l)
 {
 	Isod__V1__ListenerStatus *s = xmalloc(sizeof(*s));
@@ -345,6 +350,9 @@ static Isod__V1__ListenerStatus *listener_status(const struct listener *l)
 		s->refused += atomic_load_explicit(&c->refused, memory_order_relaxed);
 		s->shed += atomic_load_explicit(&c->shed, memory_order_relaxed);
 		s->tls_failures += atomic_load_explicit(&c->tls_failures, memory_order_relaxed);
+		s->refused_connections_max += refused_for(c, REFUSED_CONNECTIONS_MAX);
+		s->refused_peer_connections_max += refused_for(c, REFUSED_PEER_CONNECTIONS_MAX);
+		s->refused_peer_connects += refused_for(c, REFUSED_PEER_CONNECTS);
 		s->held_back += atomic_load_explicit(&c->held_back, memory_order_relaxed);
 	}
 	return s;

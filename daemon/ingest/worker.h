@@ -29,10 +29,19 @@
 
 /* ---- listeners ---- */
 
+/* Why a connection is refused. */
+enum refusal {
+	REFUSED_CONNECTIONS_MAX,
+	REFUSED_PEER_CONNECTIONS_MAX,
+	REFUSED_PEER_CONNECTS,
+	REFUSALS
+};
+
 /* One worker's counts of one listener: written by that thread only, read by any. */
 struct listener_counts {
 	_Atomic uint64_t connections, accepted, frames, bytes, refused, shed, tls_failures,
 		held_back;
+	_Atomic uint64_t connections_refused[REFUSALS]; /* of `refused` */
 } __attribute__((aligned(64)));
 
 struct listener {

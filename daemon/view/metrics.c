@@ -172,6 +172,29 @@ static const struct number plugin_numbers[] = {
 };
 #undef AT
 
+/* Beside isod_listener_refused_total, which has frames in it too. */
+static void put_connections_refused(struct buf *out, const Isod__V1__Status *s)
+{
+	static const char name[] = "isod_listener_connections_refused_total";
+
+	if (s->n_listeners)
+		prometheus_family(out, name, "counter", "Connections refused, by the limit.");
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const Isod__V1__ListenerStatus *l = s->listeners[i];
+		const struct {
+			const char *word;
+			uint64_t count;
+		} reasons[] = {{"connections_max", l->refused_connections_max},
+		               {"peer_connections_max", l->refused_peer_connections_max},
+		               {"peer_connects", l->refused_peer_connects}};
+		for (size_t n = 0; n < ARRAY_LEN(reasons); n++) {
+			const struct prometheus_label labels[] = {{"listener", l->name},
+			                                          {"reason", reasons[n].word}};
+			prometheus_sample(out, name, labels, ARRAY_LEN(labels), reasons[n].count);
+		}
+	}
+}
+
 static void put_plugins_up(struct buf *out, const Isod__V1__Status *s)
 {
 	if (s->n_plugins)
@@ -355,6 +378,7 @@ void metrics_render(struct buf *out, const Isod__V1__Status *s, uint64_t sources
 	put_numbers(out, listener_numbers, ARRAY_LEN(listener_numbers), "listener",
 	            (void *const *)s->listeners, s->n_listeners,
 	            offsetof(Isod__V1__ListenerStatus, name));
+	put_connections_refused(out, s);
 	put_plugins_up(out, s);
 	put_numbers(out, plugin_numbers, ARRAY_LEN(plugin_numbers), "plugin",
 	            (void *const *)s->plugins, s->n_plugins,

@@ -13,7 +13,7 @@ LISTENERS = """
   - {name: relp, kind: relp, address: "127.0.0.1:%d"}
   - {name: relptls, kind: relp-tls, address: "127.0.0.1:%d", certificate: tls/server.pem, key: tls/server.key, ca: tls/ca.pem, peers: required}
 rules:"""
-REASONS = ("refused_framing", "refused_empty", "shed_kernel", "shed_own_events")
+REASONS = ("refused_framing", "refused_empty", "shed_kernel", "shed_own_events", "shed_rate")
 
 
 def free_ports(count):
@@ -50,7 +50,7 @@ def closes(isod, prefixes):
     isod.wait(lambda: settled(isod), "everything is counted")
     for name, s in isod.sources().items():
         check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"] + s["refused"] + s["shed"], f"{name}: {s}")
-        check(s["refused"] == s["refused_framing"] + s["refused_empty"] and s["shed"] == s["shed_kernel"] + s["shed_own_events"],
+        check(s["refused"] == s["refused_framing"] + s["refused_empty"] and s["shed"] == s["shed_kernel"] + s["shed_own_events"] + s["shed_rate"],
               f"{name}: a reason is missing: {s}")
     for prefix in prefixes:
         frames = lost = 0
@@ -117,6 +117,23 @@ def killed_at_work(isod, port):
     check(totals(isod, "relp/")["received"] >= before + MANY, "RELP: each at least once")
 
 
+def turned_away(isod):
+    """Connections past a limit: counted by their reason in status and metrics."""
+    isod.stop()
+    with open(isod.path("isod.yaml"), "a") as f:
+        f.write("limits: {connections_max: 2}\n")
+    isod.start()
+    peers = [socket.create_connection(("127.0.0.1", isod.port("tcp"))) for _ in range(5)]
+    tcp = lambda: next(l for l in isod.status()["listeners"] if l["name"] == "tcp")
+    isod.wait(lambda: tcp()["refused_connections_max"] == 3, "three of five find no place")
+    check(tcp()["refused"] == 3 and tcp()["connections"] == 2 and tcp()["refused_peer_connects"] == 0, f"{tcp()}")
+    check("connections_max 3" in isod.isoctl("status").stdout, "isoctl tells why")
+    metrics = isod.isoctl("metrics", "--prometheus").stdout
+    check('isod_listener_connections_refused_total{listener="tcp",reason="connections_max"} 3\n' in metrics, metrics)
+    for peer in peers:
+        peer.close()
+
+
 def scenario():
     ports = free_ports(2)
     with Isod(start=False) as isod:
@@ -133,6 +150,7 @@ def scenario():
         check({prefix: totals(isod, prefix) for prefix in prefixes} == before, "the account is the same after kill -9")
         killed_at_work(isod, ports[0])
         closes(isod, prefixes)
+        turned_away(isod)
 
 
 main(scenario)
