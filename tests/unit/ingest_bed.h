@@ -100,6 +100,8 @@ static inline void bed_init(struct bed *b, const char *rule)
 		.workers = 2,
 		.frame_max = 65536,
 		.connections_max = 1000,
+		.frame_timeout_ns = 60 * NS_PER_SECOND,
+		.memory_max = (uint64_t)256 << 20,
 		.idle_timeout_ns = 0,
 		.handshake_timeout_ns = 30 * NS_PER_SECOND,
 		.listeners = b->listeners,
