@@ -277,6 +277,7 @@ help:
 	@echo "make torture    kills under load: nothing acknowledged is lost; EVENTS= KILLS= REDIS_KILLS="
 	@echo "make bench-correlate  speed and memory of correlation"
 	@echo "make bench-replay  how fast the state comes back from ledger and snapshot; RECORDS="
+	@echo "make bench-decode  what an event costs, by kind of line"
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
 	@echo "make bench-pipeline  where a message's time goes between socket and officer"
 	@echo "make bench-ingest  messages per second, and what durability costs, beside rsyslog"

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
+#include "base/chars.h"
+
 static int net_put_port(struct sockaddr_storage *sa, uint64_t port)
 {
 	if (port > 65535)
@@ -108,17 +110,51 @@ static int to_binary(struct str s, struct in6_addr *ret)
 	return inet_pton(AF_INET6, text, ret) == 1 ? AF_INET6 : AF_UNSPEC;
 }
 
+/* What inet_pton(3) takes for IPv4: four numbers up to 255, without zeros before them. That is their canonical text. */
+static bool is_ipv4(struct str s)
+{
+	unsigned value = 0, digits = 0, dots = 0;
+
+	if (s.n < 7 || s.n > 15)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '.') {
+			if (digits == 0)
+				return false;
+			dots++;
+			digits = value = 0;
+			continue;
+		}
+		if (!char_is(s.p[i], CHAR_DIGIT) || (digits && value == 0))
+			return false;
+		value = value * 10 + (unsigned)(s.p[i] - '0');
+		digits++;
+		if (value > 255)
+			return false;
+	}
+	return dots == 3 && digits;
+}
+
 bool net_is_address(struct str s, char *out)
 {
 	struct in6_addr a = {0};
-	int family = to_binary(s, &a);
 
-	if (family == AF_UNSPEC)
+	/* Decoders ask this of every word that may be one: most are told by a look at their bytes. */
+	if (is_ipv4(s)) {
+		if (out) {
+			memcpy(out, s.p, s.n);
+			out[s.n] = '\0';
+		}
+		return true;
+	}
+	if (s.n >= NET_TEXT_MAX || char_run(s, CHAR_ADDRESS) < s.n || str_find(s, ':') < 0)
 		return false;
-	if (out && family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a))
+	if (to_binary(s, &a) != AF_INET6)
+		return false;
+	if (out && IN6_IS_ADDR_V4MAPPED(&a))
 		inet_ntop(AF_INET, &a.s6_addr[12], out, NET_TEXT_MAX);
 	else if (out)
-		inet_ntop(family, &a, out, NET_TEXT_MAX);
+		inet_ntop(AF_INET6, &a, out, NET_TEXT_MAX);
 	return true;
 }
 

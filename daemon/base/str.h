@@ -14,7 +14,12 @@ struct str {
 };
 
 #define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
-#define STR_NONE     ((struct str){NULL, 0})
+/* The same for the elements of static tables, which want constants. */
+#define STR_INIT(literal)                                                                          \
+	{                                                                                          \
+		(literal), sizeof(literal) - 1                                                     \
+	}
+#define STR_NONE ((struct str){NULL, 0})
 /* For printf("%.*s", STR_FMT(s)). */
 #define STR_FMT(s) (int)(s).n, (s).p ? (s).p : ""
 

@@ -521,8 +521,12 @@ static void put_common(struct event *e, size_t first)
 {
 	static const char *const users[] = {"acct", "AUID", "UID"};
 	static const struct alias aliases[] = {
-		{"addr", "src_ip"},         {"hostname", "src_ip"},   {"cmd", "command"},
-		{"CommandLine", "command"}, {"proctitle", "command"}, {"terminal", "tty"},
+		{STR_INIT("addr"), STR_INIT("src_ip")},
+		{STR_INIT("hostname"), STR_INIT("src_ip")},
+		{STR_INIT("cmd"), STR_INIT("command")},
+		{STR_INIT("CommandLine"), STR_INIT("command")},
+		{STR_INIT("proctitle"), STR_INIT("command")},
+		{STR_INIT("terminal"), STR_INIT("tty")},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(users); i++) {

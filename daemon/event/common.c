@@ -1,5 +1,4 @@
-#include <ctype.h>
-
+#include "base/chars.h"
 #include "base/mem.h"
 #include "base/net.h"
 #include "event/decoders.h"
@@ -11,10 +10,7 @@ enum value_type common_type(struct str s)
 {
 	if (s.n == 0 || s.n > 20)
 		return VALUE_STRING;
-	for (size_t i = 0; i < s.n; i++)
-		if (!isdigit((unsigned char)s.p[i]))
-			return VALUE_STRING;
-	return VALUE_NUMBER;
+	return char_run(s, CHAR_DIGIT) == s.n ? VALUE_NUMBER : VALUE_STRING;
 }
 
 struct str common_join(struct event *e, struct str a, struct str separator, struct str b)
@@ -91,13 +87,13 @@ void common_from_table(struct event *e, size_t first, const struct alias *table,
 	size_t last = e->count;
 
 	for (size_t row = 0; row < count; row++) {
-		struct str from = str_of(table[row].from);
+		struct str from = table[row].from;
 		const struct field *f = event_find(e, from);
 		while (f && f < e->fields + first)
 			f = event_next(e, f);
 		/* By value: adding may move the fields. */
 		if (f && f < e->fields + last)
-			common_put(e, str_of(table[row].to), f->value, (enum value_type)f->type);
+			common_put(e, table[row].to, f->value, (enum value_type)f->type);
 	}
 }
 
@@ -166,7 +162,7 @@ struct str common_skip_uptime(struct str s)
 	if (s.n == 0 || s.p[0] != '[' || (close = str_find(s, ']')) < 2)
 		return s;
 	for (ptrdiff_t i = 1; i < close; i++)
-		if (!isdigit((unsigned char)s.p[i]) && s.p[i] != '.' && s.p[i] != ' ')
+		if (!char_is(s.p[i], CHAR_DIGIT) && s.p[i] != '.' && s.p[i] != ' ')
 			return s;
 	s = str_skip(s, (size_t)close + 1);
 	while (s.n && s.p[0] == ' ')

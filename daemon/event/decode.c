@@ -10,47 +10,47 @@
 #include "event/stamp.h"
 
 /* Where structured sources put the time of what happened, the surest first: UTC before what may be local. */
-static const char *const time_names[] = {
-	"@timestamp",
-	"timestamp",
-	"TimeCreated",
-	"Event.System.TimeCreated.#attributes.SystemTime",
-	"Event.System.TimeCreated.@SystemTime",
-	"Event.System.TimeCreated.SystemTime",
-	"UtcTime",
-	"Event.EventData.UtcTime",
-	"EventTime",
-	"eventTime",
-	"Timestamp",
-	"time",
-	"ts",
-	"__REALTIME_TIMESTAMP",
-	"event.created",
-	"eventtime",
-	"published",
-	"CreationTime",
-	"TimeGenerated",
-	"createdDateTime",
-	"activityDateTime",
-	"requestReceivedTimestamp",
-	"utc_time",
-	"created_at",
+static const struct str time_names[] = {
+	STR_INIT("@timestamp"),
+	STR_INIT("timestamp"),
+	STR_INIT("TimeCreated"),
+	STR_INIT("Event.System.TimeCreated.#attributes.SystemTime"),
+	STR_INIT("Event.System.TimeCreated.@SystemTime"),
+	STR_INIT("Event.System.TimeCreated.SystemTime"),
+	STR_INIT("UtcTime"),
+	STR_INIT("Event.EventData.UtcTime"),
+	STR_INIT("EventTime"),
+	STR_INIT("eventTime"),
+	STR_INIT("Timestamp"),
+	STR_INIT("time"),
+	STR_INIT("ts"),
+	STR_INIT("__REALTIME_TIMESTAMP"),
+	STR_INIT("event.created"),
+	STR_INIT("eventtime"),
+	STR_INIT("published"),
+	STR_INIT("CreationTime"),
+	STR_INIT("TimeGenerated"),
+	STR_INIT("createdDateTime"),
+	STR_INIT("activityDateTime"),
+	STR_INIT("requestReceivedTimestamp"),
+	STR_INIT("utc_time"),
+	STR_INIT("created_at"),
 };
 
 /* Objects that are one log line: who wrote it and what, as the journal, rsyslog, Fluentd, Filebeat and Logstash name
  * them. */
 static const struct {
-	const char *program, *text;
+	struct str program, text;
 } line_names[] = {
-	{"SYSLOG_IDENTIFIER", "MESSAGE"},
-	{"_COMM", "MESSAGE"},
-	{"programname", "msg"},
-	{"programname", "message"},
-	{"appname", "message"},
-	{"app-name", "msg"},
-	{"ident", "message"},
-	{"process.name", "message"},
-	{"program", "message"},
+	{STR_INIT("SYSLOG_IDENTIFIER"), STR_INIT("MESSAGE")},
+	{STR_INIT("_COMM"), STR_INIT("MESSAGE")},
+	{STR_INIT("programname"), STR_INIT("msg")},
+	{STR_INIT("programname"), STR_INIT("message")},
+	{STR_INIT("appname"), STR_INIT("message")},
+	{STR_INIT("app-name"), STR_INIT("msg")},
+	{STR_INIT("ident"), STR_INIT("message")},
+	{STR_INIT("process.name"), STR_INIT("message")},
+	{STR_INIT("program"), STR_INIT("message")},
 };
 
 struct decoder {
@@ -69,10 +69,10 @@ struct decoder *decoder_new(const struct patterns *patterns)
 	d->patterns = patterns;
 	d->json = json_new();
 	for (size_t i = 0; i < ARRAY_LEN(time_names); i++)
-		d->time_hashes[i] = event_name_hash(str_of(time_names[i]));
+		d->time_hashes[i] = event_name_hash(time_names[i]);
 	for (size_t i = 0; i < ARRAY_LEN(line_names); i++) {
-		d->line_hashes[i].program = event_name_hash(str_of(line_names[i].program));
-		d->line_hashes[i].text = event_name_hash(str_of(line_names[i].text));
+		d->line_hashes[i].program = event_name_hash(line_names[i].program);
+		d->line_hashes[i].text = event_name_hash(line_names[i].text);
 	}
 	return d;
 }
@@ -88,8 +88,7 @@ void decoder_free(struct decoder *d)
 static void time_from_fields(const struct decoder *d, struct event *e)
 {
 	for (size_t i = 0; i < ARRAY_LEN(time_names); i++) {
-		const struct field *f =
-			event_find_hashed(e, str_of(time_names[i]), d->time_hashes[i]);
+		const struct field *f = event_find_hashed(e, time_names[i], d->time_hashes[i]);
 		uint64_t ns = 0;
 		if (!f)
 			continue;
@@ -118,25 +117,28 @@ static void time_from_date(struct event *e)
 		e->time_ns = ns;
 }
 
-static const char *const facilities[] = {
-	"kern",   "user",   "mail",     "daemon", "auth",   "syslog",   "lpr",     "news",
-	"uucp",   "cron",   "authpriv", "ftp",    "ntp",    "security", "console", "clock",
-	"local0", "local1", "local2",   "local3", "local4", "local5",   "local6",  "local7",
+static const struct str facilities[] = {
+	STR_INIT("kern"),   STR_INIT("user"),     STR_INIT("mail"),     STR_INIT("daemon"),
+	STR_INIT("auth"),   STR_INIT("syslog"),   STR_INIT("lpr"),      STR_INIT("news"),
+	STR_INIT("uucp"),   STR_INIT("cron"),     STR_INIT("authpriv"), STR_INIT("ftp"),
+	STR_INIT("ntp"),    STR_INIT("security"), STR_INIT("console"),  STR_INIT("clock"),
+	STR_INIT("local0"), STR_INIT("local1"),   STR_INIT("local2"),   STR_INIT("local3"),
+	STR_INIT("local4"), STR_INIT("local5"),   STR_INIT("local6"),   STR_INIT("local7"),
 };
 
-static const char *const severities[] = {
-	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+static const struct str severities[] = {
+	STR_INIT("emerg"),   STR_INIT("alert"),  STR_INIT("crit"), STR_INIT("err"),
+	STR_INIT("warning"), STR_INIT("notice"), STR_INIT("info"), STR_INIT("debug"),
 };
 
 /* An object that holds a log line: its parts as if the line had come by itself. */
 static void line_in_object(const struct decoder *d, struct event *e)
 {
 	for (size_t i = 0; d->patterns && i < ARRAY_LEN(line_names); i++) {
-		const struct field *program = event_find_hashed(e, str_of(line_names[i].program),
-		                                                d->line_hashes[i].program);
+		const struct field *program =
+			event_find_hashed(e, line_names[i].program, d->line_hashes[i].program);
 		const struct field *text =
-			program ? event_find_hashed(e, str_of(line_names[i].text),
-		                                    d->line_hashes[i].text)
+			program ? event_find_hashed(e, line_names[i].text, d->line_hashes[i].text)
 				: NULL;
 		if (text && patterns_decode(d->patterns, e, program->value, text->value))
 			return;
@@ -269,8 +271,8 @@ static void put_envelope(struct event *e, struct envelope *v)
 	put_text(e, STR("pam_module"), v->pam_module);
 	put_text(e, STR("msgid"), v->msgid);
 	if (v->priority >= 0) {
-		put_text(e, STR("facility"), str_of(facilities[v->priority / 8]));
-		put_text(e, STR("severity"), str_of(severities[v->priority % 8]));
+		put_text(e, STR("facility"), facilities[v->priority / 8]);
+		put_text(e, STR("severity"), severities[v->priority % 8]);
 	}
 	syslog5424_put(e, v->structured);
 }

@@ -71,7 +71,7 @@ bool patterns_decode(const struct patterns *p, struct event *e, struct str progr
 /* common.c: names that decoders agree on (event.h). */
 
 struct alias {
-	const char *from, *to;
+	struct str from, to; /* STR_INIT("…") */
 };
 
 /* Adds a derived field of a common name. Nothing for an empty value, "-", "?" or when the event has one of

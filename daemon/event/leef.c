@@ -9,10 +9,18 @@
 #include "event/decoders.h"
 
 static const struct alias aliases[] = {
-	{"src", "src_ip"},       {"srcPort", "src_port"},     {"dst", "dst_ip"},
-	{"dstPort", "dst_port"}, {"usrName", "user"},         {"accountName", "target_user"},
-	{"proto", "protocol"},   {"identHostName", "host"},   {"action", "action"},
-	{"identSrc", "src_ip"},  {"srcHostName", "src_host"}, {"dstHostName", "dst_host"},
+	{STR_INIT("src"), STR_INIT("src_ip")},
+	{STR_INIT("srcPort"), STR_INIT("src_port")},
+	{STR_INIT("dst"), STR_INIT("dst_ip")},
+	{STR_INIT("dstPort"), STR_INIT("dst_port")},
+	{STR_INIT("usrName"), STR_INIT("user")},
+	{STR_INIT("accountName"), STR_INIT("target_user")},
+	{STR_INIT("proto"), STR_INIT("protocol")},
+	{STR_INIT("identHostName"), STR_INIT("host")},
+	{STR_INIT("action"), STR_INIT("action")},
+	{STR_INIT("identSrc"), STR_INIT("src_ip")},
+	{STR_INIT("srcHostName"), STR_INIT("src_host")},
+	{STR_INIT("dstHostName"), STR_INIT("dst_host")},
 };
 
 static const char *const header_names[] = {"deviceVendor", "deviceProduct", "deviceVersion",

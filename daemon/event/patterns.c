@@ -7,9 +7,7 @@
  * last. */
 #include "event/patterns.h"
 
-#include <ctype.h>
-#include <stdlib.h>
-
+#include "base/chars.h"
 #include "base/net.h"
 
 #define PROGRAM_NAME_MAX 64
@@ -28,6 +26,16 @@ struct match {
 
 static bool fits(struct match *m, size_t node, size_t at);
 
+/* Most tries end at the literal behind the capture: look before the leap. */
+static bool can_follow(const struct match *m, size_t node, size_t after)
+{
+	const struct pattern_node *next = &m->nodes[node + 1];
+
+	return next->kind != NODE_LITERAL ||
+	       (after < m->text.n && m->text.p[after] == next->text.p[0] &&
+	        str_starts(str_skip(m->text, after), next->text));
+}
+
 /* Keeps the value if what comes after it fits. */
 static bool keep(struct match *m, size_t node, size_t from, size_t n, size_t after)
 {
@@ -36,10 +44,7 @@ static bool keep(struct match *m, size_t node, size_t from, size_t n, size_t aft
 	if (m->steps == 0)
 		return false;
 	m->steps--;
-	/* Most tries end at the first byte of the literal behind the capture: look before the leap. */
-	const struct pattern_node *next = &m->nodes[node + 1];
-	if (next->kind == NODE_LITERAL &&
-	    (after >= m->text.n || m->text.p[after] != next->text.p[0]))
+	if (!can_follow(m, node, after))
 		return false;
 	if (count < PATTERN_CAPTURES_MAX) {
 		m->captures[count].node = &m->nodes[node];
@@ -68,21 +73,19 @@ static bool longest(struct match *m, size_t node, size_t at, size_t least, size_
 	return false;
 }
 
-static bool is_host_char(char c)
-{
-	return isalnum((unsigned char)c) || c == '.' || c == ':' || c == '-' || c == '_' ||
-	       c == '%';
-}
-
+/* The longest; a scope ("%eth0") may stand behind it. */
 static bool fits_address(struct match *m, size_t node, size_t at, size_t most)
 {
-	for (size_t n = most < ADDRESS_MAX ? most : ADDRESS_MAX; n > 1; n--) {
-		struct str s = str_make(m->text.p + at, n);
-		ptrdiff_t scope = str_find(s, '%');
-		if (net_is_address(scope > 0 ? str_head(s, (size_t)scope) : s, NULL) &&
+	struct str s = str_make(m->text.p + at, most < ADDRESS_MAX ? most : ADDRESS_MAX);
+	size_t bare = char_run(s, CHAR_ADDRESS);
+	bool scoped =
+		bare && bare < s.n && s.p[bare] == '%' && net_is_address(str_head(s, bare), NULL);
+
+	for (size_t n = scoped ? s.n : bare; n > 1; n--)
+		if (can_follow(m, node, at + n) &&
+		    (n > bare || net_is_address(str_head(s, n), NULL)) &&
 		    keep(m, node, at, n, at + n))
 			return true;
-	}
 	return false;
 }
 
@@ -108,21 +111,19 @@ static bool fits_capture(struct match *m, size_t node, size_t at)
 
 	switch (m->nodes[node].capture) {
 	case CAPTURE_WORD:
-		while (n < left && !isspace((unsigned char)s.p[at + n]))
-			n++;
+		n = char_run_not(str_skip(s, at), CHAR_SPACE);
 		return shortest(m, node, at, 1, n);
 	case CAPTURE_TEXT:
 	case CAPTURE_AGAIN: return longest(m, node, at, 0, left);
 	case CAPTURE_UNTIL: return shortest(m, node, at, 0, left);
 	case CAPTURE_INT:
 		n = left && s.p[at] == '-';
-		while (n < left && isdigit((unsigned char)s.p[at + n]))
+		while (n < left && char_is(s.p[at + n], CHAR_DIGIT))
 			n++;
-		return n && isdigit((unsigned char)s.p[at + n - 1]) && keep(m, node, at, n, at + n);
+		return n && char_is(s.p[at + n - 1], CHAR_DIGIT) && keep(m, node, at, n, at + n);
 	case CAPTURE_HOST:
 	case CAPTURE_IP:
-		while (n < left && is_host_char(s.p[at + n]))
-			n++;
+		n = char_run(str_skip(s, at), CHAR_HOST);
 		if (m->nodes[node].capture == CAPTURE_IP)
 			return fits_address(m, node, at, n);
 		return longest(m, node, at, 1, n);
@@ -161,7 +162,7 @@ static bool fits(struct match *m, size_t node, size_t at)
 static bool is_flag(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (!isupper((unsigned char)s.p[i]))
+		if (!char_is(s.p[i], CHAR_UPPER))
 			return false;
 	return s.n > 0;
 }
@@ -214,14 +215,32 @@ static void put_match(const struct scope *scope, const struct pattern *p, const 
 		event_put_derived(e, p->constants[i].name, p->constants[i].value, VALUE_STRING);
 }
 
+/* Patterns that stand together often cannot do without the same text. */
+struct looked_for {
+	struct str needle;
+	bool found;
+};
+
+static bool has_needle(struct looked_for *l, struct str text, struct str needle)
+{
+	if (needle.n == 0)
+		return true;
+	if (!str_eq(l->needle, needle))
+		*l = (struct looked_for){needle, str_search(text, needle) >= 0};
+	return l->found;
+}
+
 static bool try_program(const struct scope *scope, const struct program *program, struct event *e,
                         struct str text)
 {
+	size_t first = text.n ? (unsigned char)text.p[0] : PATTERN_NO_FIRST;
+	struct pattern *const *at = program->firsts[first];
+	struct looked_for looked = {0};
 	struct match m;
 
-	for (size_t i = 0; i < program->count; i++) {
-		const struct pattern *p = program->items[i];
-		if (text.n && !(p->first[(unsigned char)text.p[0] / 8] & 1 << (text.p[0] & 7)))
+	for (const struct pattern *p; (p = *at); at++) {
+		if (p->nodes[0].kind == NODE_LITERAL ? !str_starts(text, p->nodes[0].text)
+		                                     : !has_needle(&looked, text, p->needle))
 			continue;
 		m.text = text;
 		m.nodes = p->nodes;
@@ -248,7 +267,7 @@ static const struct program *lookup(const struct patterns *p, struct str name)
 	if (name.n == 0 || name.n > sizeof(lower))
 		return NULL;
 	for (size_t i = 0; i < name.n; i++)
-		lower[i] = (char)tolower((unsigned char)name.p[i]);
+		lower[i] = (char)(name.p[i] | (char_is(name.p[i], CHAR_UPPER) ? 0x20 : 0));
 	return map_get(&p->programs, str_make(lower, name.n));
 }
 
@@ -277,7 +296,7 @@ bool patterns_decode(const struct patterns *p, struct event *e, struct str progr
 {
 	const struct program *own = program_of(p, program);
 
-	while (body.n && isspace((unsigned char)body.p[body.n - 1]))
+	while (body.n && char_is(body.p[body.n - 1], CHAR_SPACE))
 		body.n--;
 	return try_scope(&(struct scope){own, &p->any, false}, e, body);
 }

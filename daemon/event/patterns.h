@@ -45,16 +45,22 @@ struct pattern_constant {
 
 struct pattern {
 	struct pattern_node *nodes;
-	uint8_t first[256 / 8]; /* bit set of the bytes a message that fits can begin with */
+	struct str
+		needle; /* the longest literal that no message can do without, but for the first; "": none */
 	struct pattern_constant *constants;
 	size_t constant_count;
 	struct pattern_constant *renames; /* of pairs: name → field */
 	size_t rename_count;
 };
 
+#define PATTERN_FIRSTS   (256 + 1)
+#define PATTERN_NO_FIRST 256 /* of an empty message */
+
 struct program {
 	struct pattern **items;
 	size_t count, cap;
+	/* Those that can fit a message which begins with that byte, in order, NULL behind the last. */
+	struct pattern **firsts[PATTERN_FIRSTS];
 };
 
 struct patterns {

@@ -208,22 +208,15 @@ static bool compile_sequence(struct compiler *c, unsigned depth)
 	return true;
 }
 
-/* See struct pattern. Anything may stand where a capture does. */
-static void first_bytes(const struct pattern_node *nodes, size_t i, uint8_t *set)
+static struct str needle_of(const struct pattern_node *nodes)
 {
-	switch (nodes[i].kind) {
-	case NODE_LITERAL: {
-		unsigned char c = (unsigned char)nodes[i].text.p[0];
-		set[c / 8] = (uint8_t)(set[c / 8] | 1 << c % 8);
-		break;
-	}
-	case NODE_OPTION:
-		first_bytes(nodes, i + 1, set);
-		first_bytes(nodes, nodes[i].skip, set);
-		break;
-	case NODE_CAPTURE: memset(set, 0xff, 256 / 8); break;
-	case NODE_END: break;
-	}
+	struct str longest = STR_NONE;
+
+	for (size_t i = 0; nodes[i].kind != NODE_END;
+	     i = nodes[i].kind == NODE_OPTION ? nodes[i].skip : i + 1)
+		if (i && nodes[i].kind == NODE_LITERAL && nodes[i].text.n > longest.n)
+			longest = nodes[i].text;
+	return longest;
 }
 
 static struct pattern *compile(struct loader *l, const struct yaml_node *at)
@@ -250,7 +243,7 @@ static struct pattern *compile(struct loader *l, const struct yaml_node *at)
 	*p = (struct pattern){.renames = l->renames, .rename_count = l->rename_count};
 	p->nodes = arena_alloc(&l->p->arena, c.count * sizeof(*p->nodes));
 	memcpy(p->nodes, c.nodes, c.count * sizeof(*p->nodes));
-	first_bytes(p->nodes, 0, p->first);
+	p->needle = needle_of(p->nodes);
 	return p;
 }
 
@@ -489,6 +482,49 @@ static void try_examples(struct loader *l, const struct yaml_node *groups)
 	event_release(&e);
 }
 
+/* What a message that fits from node `i` on can begin with. Anything may stand where a capture does. */
+static bool can_begin_with(const struct pattern_node *nodes, size_t i, size_t first)
+{
+	switch (nodes[i].kind) {
+	case NODE_LITERAL: return first == (unsigned char)nodes[i].text.p[0];
+	case NODE_OPTION:
+		return can_begin_with(nodes, i + 1, first) ||
+		       can_begin_with(nodes, nodes[i].skip, first);
+	case NODE_CAPTURE: return true;
+	default: return false;
+	}
+}
+
+static bool begins_with(const struct pattern *p, size_t first)
+{
+	return first == PATTERN_NO_FIRST || can_begin_with(p->nodes, 0, first);
+}
+
+static void index_program(struct arena *arena, struct program *program)
+{
+	for (size_t first = 0; first < PATTERN_FIRSTS; first++) {
+		size_t n = 0;
+		for (size_t i = 0; i < program->count; i++)
+			n += begins_with(program->items[i], first);
+		struct pattern **list = arena_alloc(arena, (n + 1) * sizeof(struct pattern *));
+		list[n] = NULL;
+		for (size_t i = program->count; n; i--)
+			if (begins_with(program->items[i - 1], first))
+				list[--n] = program->items[i - 1];
+		program->firsts[first] = list;
+	}
+}
+
+static void index_programs(struct patterns *p)
+{
+	const struct map_entry *e;
+	size_t at = 0;
+
+	index_program(&p->arena, &p->any);
+	while ((e = map_next(&p->programs, &at)))
+		index_program(&p->arena, e->value);
+}
+
 static void read_document(struct loader *l, const struct yaml_node *doc)
 {
 	static const char *const keys[] = {"programs"};
@@ -502,6 +538,7 @@ static void read_document(struct loader *l, const struct yaml_node *doc)
 	check_keys(l, doc, keys, ARRAY_LEN(keys));
 	for (size_t i = 0; i < groups->count; i++)
 		read_group(l, groups->items[i]);
+	index_programs(l->p);
 	if (l->diags->errors == errors)
 		try_examples(l, groups);
 }
@@ -533,6 +570,7 @@ int patterns_load(const char *file, struct diags *diags, struct patterns **ret)
 	arena_init(&tree, 0);
 	arena_init(&l.p->arena, 0);
 	map_init(&l.p->programs);
+	index_programs(l.p); /* a file without a document has none */
 	int r = yaml_load(&tree, file, diags, &docs, &count);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		read_document(&l, docs[i]);

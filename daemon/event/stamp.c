@@ -2,10 +2,9 @@
  * letters, a year four digits, a time colons), because every vendor has another order. */
 #include "event/stamp.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <strings.h>
 
+#include "base/chars.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -19,32 +18,68 @@ struct parts {
 };
 
 struct zone {
-	const char *name;
+	struct str name;
 	int minutes;
 };
 
 /* RFC 822's, and the European, Asian and Pacific ones that devices are set to. What means several zones (IST,
  * BST) is left out or taken as RFC 822 has it: an hour off is better than a host called "CST". */
 static const struct zone zones[] = {
-	{"UTC", 0},    {"GMT", 0},    {"Z", 0},      {"EST", -300}, {"EDT", -240}, {"CST", -360},
-	{"CDT", -300}, {"MST", -420}, {"MDT", -360}, {"PST", -480}, {"PDT", -420}, {"WET", 0},
-	{"WEST", 60},  {"CET", 60},   {"CEST", 120}, {"MET", 60},   {"MEST", 120}, {"EET", 120},
-	{"EEST", 180}, {"MSK", 180},  {"JST", 540},  {"KST", 540},  {"AEST", 600}, {"AEDT", 660},
-	{"NZST", 720}, {"NZDT", 780},
+	{STR_INIT("UTC"), 0},    {STR_INIT("GMT"), 0},    {STR_INIT("Z"), 0},
+	{STR_INIT("EST"), -300}, {STR_INIT("EDT"), -240}, {STR_INIT("CST"), -360},
+	{STR_INIT("CDT"), -300}, {STR_INIT("MST"), -420}, {STR_INIT("MDT"), -360},
+	{STR_INIT("PST"), -480}, {STR_INIT("PDT"), -420}, {STR_INIT("WET"), 0},
+	{STR_INIT("WEST"), 60},  {STR_INIT("CET"), 60},   {STR_INIT("CEST"), 120},
+	{STR_INIT("MET"), 60},   {STR_INIT("MEST"), 120}, {STR_INIT("EET"), 120},
+	{STR_INIT("EEST"), 180}, {STR_INIT("MSK"), 180},  {STR_INIT("JST"), 540},
+	{STR_INIT("KST"), 540},  {STR_INIT("AEST"), 600}, {STR_INIT("AEDT"), 660},
+	{STR_INIT("NZST"), 720}, {STR_INIT("NZDT"), 780},
 };
 
-static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-static const char weekdays[] = "MonTueWedThuFriSatSun";
+/* Three letters as a number, of any case. */
+#define LETTERS(a, b, c) ((uint32_t)(((a) << 16 | (b) << 8 | (c)) | 0x202020))
 
-/* 1 … for the three letters `s` begins with, when no further letter follows; 0 for none. */
-static int three_letters(struct str s, const char *table)
+/* Of the name that `s` begins with, when no further letter follows; 0 if three letters do not stand there alone. */
+static uint32_t three_letters(struct str s)
 {
-	if (s.n < 4 || isalpha((unsigned char)s.p[3]))
+	if (s.n < 4 || !char_is(s.p[0], CHAR_ALPHA) || !char_is(s.p[1], CHAR_ALPHA) ||
+	    !char_is(s.p[2], CHAR_ALPHA) || char_is(s.p[3], CHAR_ALPHA))
 		return 0;
-	for (int i = 0; table[i * 3]; i++)
-		if (strncasecmp(s.p, table + (ptrdiff_t)i * 3, 3) == 0)
-			return i + 1;
-	return 0;
+	return LETTERS((uint32_t)s.p[0], (uint32_t)s.p[1], (uint32_t)s.p[2]);
+}
+
+/* 1 to 12, 0 for none. */
+static int month_named(uint32_t letters)
+{
+	switch (letters) {
+	case LETTERS('J', 'a', 'n'): return 1;
+	case LETTERS('F', 'e', 'b'): return 2;
+	case LETTERS('M', 'a', 'r'): return 3;
+	case LETTERS('A', 'p', 'r'): return 4;
+	case LETTERS('M', 'a', 'y'): return 5;
+	case LETTERS('J', 'u', 'n'): return 6;
+	case LETTERS('J', 'u', 'l'): return 7;
+	case LETTERS('A', 'u', 'g'): return 8;
+	case LETTERS('S', 'e', 'p'): return 9;
+	case LETTERS('O', 'c', 't'): return 10;
+	case LETTERS('N', 'o', 'v'): return 11;
+	case LETTERS('D', 'e', 'c'): return 12;
+	default: return 0;
+	}
+}
+
+static bool is_weekday(uint32_t letters)
+{
+	switch (letters) {
+	case LETTERS('M', 'o', 'n'):
+	case LETTERS('T', 'u', 'e'):
+	case LETTERS('W', 'e', 'd'):
+	case LETTERS('T', 'h', 'u'):
+	case LETTERS('F', 'r', 'i'):
+	case LETTERS('S', 'a', 't'):
+	case LETTERS('S', 'u', 'n'): return true;
+	default: return false;
+	}
 }
 
 static void skip_blanks(struct str *s)
@@ -55,11 +90,7 @@ static void skip_blanks(struct str *s)
 
 static size_t digit_run(struct str s)
 {
-	size_t n = 0;
-
-	while (n < s.n && isdigit((unsigned char)s.p[n]))
-		n++;
-	return n;
+	return char_run(s, CHAR_DIGIT);
 }
 
 /* Between `least` and `most` digits, not followed by another one; -1 otherwise. */
@@ -86,7 +117,7 @@ static bool take(struct str *s, char c)
 
 static bool month_of(struct str *s, struct parts *p)
 {
-	p->month = three_letters(*s, months);
+	p->month = month_named(three_letters(*s));
 	if (!p->month || (s->p[3] != ' ' && s->p[3] != '-' && s->p[3] != '\t'))
 		return false;
 	*s = str_skip(*s, 4);
@@ -100,9 +131,9 @@ static bool year_of(struct str *s, struct parts *p)
 	int year = number(&at, 4, 4);
 
 	/* "2001:db8::1" is no year. */
-	if (at.n > 1 && at.p[0] == ':' && !isspace((unsigned char)at.p[1]))
+	if (at.n > 1 && at.p[0] == ':' && !char_is(at.p[1], CHAR_SPACE))
 		return false;
-	if (year < 1970 || (at.n && !isspace((unsigned char)at.p[0]) && at.p[0] != ':'))
+	if (year < 1970 || (at.n && !char_is(at.p[0], CHAR_SPACE) && at.p[0] != ':'))
 		return false;
 	skip_blanks(&at);
 	p->year = year;
@@ -120,7 +151,7 @@ static bool slashed_date_of(struct str *s, struct parts *p)
 		return false;
 	bool named = at.n > 3 && at.p[3] == '/';
 	if (named) {
-		p->month = three_letters(at, months);
+		p->month = month_named(three_letters(at));
 		at = str_skip(at, 3);
 	} else {
 		p->month = number(&at, 2, 2);
@@ -139,7 +170,7 @@ static bool slashed_date_of(struct str *s, struct parts *p)
 /* [Mon[,]] then "Nov 23 [2026]", "23 Nov [2026]", "23-Nov-2026" or "2026 Nov 23". */
 static bool date_of(struct str *s, struct parts *p)
 {
-	if (three_letters(*s, weekdays)) {
+	if (is_weekday(three_letters(*s))) {
 		*s = str_skip(*s, 3);
 		take(s, ',');
 		skip_blanks(s);
@@ -184,7 +215,7 @@ static bool clock_time(struct str *s, struct parts *p)
 		return true;
 	if (digit_run(at) == 0)
 		return true;
-	for (uint32_t scale = 100000000; at.n && isdigit((unsigned char)at.p[0]); scale /= 10) {
+	for (uint32_t scale = 100000000; at.n && char_is(at.p[0], CHAR_DIGIT); scale /= 10) {
 		p->ns += (uint32_t)(at.p[0] - '0') * scale;
 		at = str_skip(at, 1);
 	}
@@ -194,7 +225,7 @@ static bool clock_time(struct str *s, struct parts *p)
 
 static bool ends_here(struct str s)
 {
-	return s.n == 0 || isspace((unsigned char)s.p[0]) || s.p[0] == ':';
+	return s.n == 0 || char_is(s.p[0], CHAR_SPACE) || s.p[0] == ':';
 }
 
 /* "+02:00", "-0500", "TZ-6", "UTC+2". */
@@ -228,10 +259,13 @@ static bool numeric_zone(struct str *s, struct parts *p)
 
 static bool zone_of(struct str *s, struct parts *p)
 {
+	/* The word behind a time is a host more often than a zone. */
+	if (s->n == 0 || (!char_is(s->p[0], CHAR_UPPER) && s->p[0] != '+' && s->p[0] != '-'))
+		return false;
 	if (numeric_zone(s, p))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(zones); i++) {
-		struct str name = str_of(zones[i].name);
+		struct str name = zones[i].name;
 		if (!str_starts(*s, name) || !ends_here(str_skip(*s, name.n)))
 			continue;
 		p->offset_minutes = zones[i].minutes;
@@ -274,8 +308,8 @@ static uint64_t to_ns(const struct parts *p, uint64_t received_ns)
 {
 	if (p->year)
 		return in_year(p, p->year);
-	/* From the next year down: a clock that runs ahead on New Year's Eve has that one. */
-	int year = clock_year(received_ns) + 1;
+	/* A clock that runs ahead on New Year's Eve has the next year, and so may one in another zone. */
+	int year = clock_year(received_ns + NS_PER_DAY) + (p->offset_minutes ? 1 : 0);
 	for (int i = 0; i <= YEARS_BACK; i++, year--) {
 		uint64_t ns = in_year(p, year);
 		if (ns && ns <= received_ns + NS_PER_DAY)
@@ -288,13 +322,13 @@ static bool iso_shape(struct str s)
 {
 	static const char shape[] = "0000-00-00T00:00";
 
-	if (s.n < sizeof(shape) - 1)
+	if (s.n < sizeof(shape) - 1 || s.p[4] != '-')
 		return false;
 	for (size_t i = 0; shape[i]; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (shape[i] == '0'   ? !isdigit(c)
+		char c = s.p[i];
+		if (shape[i] == '0'   ? !char_is(c, CHAR_DIGIT)
 		    : shape[i] == 'T' ? (c != 'T' && c != 't' && c != ' ')
-		                      : c != (unsigned char)shape[i])
+		                      : c != shape[i])
 			return false;
 	}
 	return true;
@@ -318,12 +352,11 @@ static bool parse_iso(struct str text, uint64_t *ret_ns, size_t *ret_used)
 	}
 	*ret_ns = 0;
 	*ret_used = 0;
-	while (*ret_used < text.n && !isspace((unsigned char)text.p[*ret_used]))
+	while (*ret_used < text.n && !char_is(text.p[*ret_used], CHAR_SPACE))
 		(*ret_used)++;
 	/* A space between date and time: the time is the next word. */
 	if (*ret_used == 10)
-		for ((*ret_used)++;
-		     *ret_used < text.n && !isspace((unsigned char)text.p[*ret_used]);)
+		for ((*ret_used)++; *ret_used < text.n && !char_is(text.p[*ret_used], CHAR_SPACE);)
 			(*ret_used)++;
 	return true;
 }
@@ -335,7 +368,7 @@ bool stamp_parse(struct str text, uint64_t received_ns, uint64_t *ret_ns, size_t
 	size_t used;
 	uint64_t ns;
 
-	if (text.n && isdigit((unsigned char)text.p[0]) && parse_iso(text, &ns, &used)) {
+	if (text.n && char_is(text.p[0], CHAR_DIGIT) && parse_iso(text, &ns, &used)) {
 		*ret_ns = ns;
 		if (ret_used)
 			*ret_used = used;

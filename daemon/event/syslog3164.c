@@ -2,8 +2,7 @@
  * or written in another way. So each part is recognised by its own shape, and what is no header is message:
  *   [<PRI>] [sequence:] [host:] [*]time[:] [host] [tag[pid]:] message
  * A frame needs a priority or a time to count as syslog at all. */
-#include <ctype.h>
-
+#include "base/chars.h"
 #include "base/mem.h"
 #include "base/net.h"
 #include "event/decoders.h"
@@ -16,18 +15,12 @@
 
 static struct str skip_space(struct str s)
 {
-	while (s.n && isspace((unsigned char)s.p[0]))
-		s = str_skip(s, 1);
-	return s;
+	return str_skip(s, char_run(s, CHAR_SPACE));
 }
 
 static struct str first_word(struct str s)
 {
-	size_t n = 0;
-
-	while (n < s.n && !isspace((unsigned char)s.p[n]))
-		n++;
-	return str_head(s, n);
+	return str_head(s, char_run_not(s, CHAR_SPACE));
 }
 
 static bool last_is(struct str s, char c)
@@ -38,25 +31,32 @@ static bool last_is(struct str s, char c)
 /* Bodies that other decoders know by their start: no host or tag stands there. */
 static bool begins_body(struct str s)
 {
-	static const char *const starts[] = {
-		"{", "[{", "@cee:", "CEF:", "LEEF:", "type=", "node=", "<Event"};
-
-	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
-		if (str_starts(s, str_of(starts[i])))
-			return true;
-	return false;
+	switch (s.n ? s.p[0] : 0) {
+	case '{': return true;
+	case '[': return str_starts(s, STR("[{"));
+	case '@': return str_starts(s, STR("@cee:"));
+	case 'C': return str_starts(s, STR("CEF:"));
+	case 'L': return str_starts(s, STR("LEEF:"));
+	case 't': return str_starts(s, STR("type="));
+	case 'n': return str_starts(s, STR("node="));
+	case '<': return str_starts(s, STR("<Event"));
+	default: return false;
+	}
 }
 
 /* Words that stand where a host would, in what is written without one. */
 static bool is_no_host(struct str w)
 {
-	static const char *const words[] = {"last",     "message", "INFO",   "WARN",   "WARNING",
-	                                    "stdout",   "stderr",  "ERROR",  "DEBUG",  "TRACE",
-	                                    "FATAL",    "NOTICE",  "[INFO]", "[WARN]", "[ERROR]",
-	                                    "CRITICAL", "SEVERE"};
+	static const struct str words[] = {
+		STR_INIT("last"),    STR_INIT("message"), STR_INIT("INFO"),    STR_INIT("WARN"),
+		STR_INIT("WARNING"), STR_INIT("stdout"),  STR_INIT("stderr"),  STR_INIT("ERROR"),
+		STR_INIT("DEBUG"),   STR_INIT("TRACE"),   STR_INIT("FATAL"),   STR_INIT("NOTICE"),
+		STR_INIT("[INFO]"),  STR_INIT("[WARN]"),  STR_INIT("[ERROR]"), STR_INIT("CRITICAL"),
+		STR_INIT("SEVERE"),
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (str_eq(w, str_of(words[i])))
+		if (str_eq(w, words[i]))
 			return true;
 	return false;
 }
@@ -72,40 +72,24 @@ static bool is_host(struct str w)
 		return false;
 	if (net_is_address(unbracket(w), NULL))
 		return true;
-	if (!isalnum((unsigned char)w.p[0]) && w.p[0] != '_')
-		return false;
-	for (size_t i = 0; i < w.n; i++)
-		if (!isalnum((unsigned char)w.p[i]) && str_find(STR("._-/@:%"), w.p[i]) < 0)
-			return false;
-	return !last_is(w, ':');
-}
-
-static bool is_tag_char(unsigned char c)
-{
-	return isalnum(c) || (c > ' ' && c < 0x7f && str_find(STR("\"'=<>{},;?&|`"), (char)c) < 0);
+	return (char_is(w.p[0], CHAR_ALNUM) || w.p[0] == '_') &&
+	       char_run(w, CHAR_HOST | CHAR_HOST_TOO) == w.n && !last_is(w, ':');
 }
 
 /* One word that may be a tag: some letter in it, nothing that only text has. */
 static bool is_tag_word(struct str w)
 {
-	bool letter = false;
-
 	if (w.n == 0 || w.n > TAG_MAX || w.p[0] == '[' || w.p[0] == '(')
 		return false;
-	for (size_t i = 0; i < w.n; i++) {
-		if (!is_tag_char((unsigned char)w.p[i]))
-			return false;
-		letter = letter || isalpha((unsigned char)w.p[i]);
-	}
-	return letter;
+	return char_run(w, CHAR_TAG) == w.n && char_run_not(w, CHAR_ALPHA) < w.n;
 }
 
 static bool is_version(struct str w)
 {
 	for (size_t i = 0; i < w.n; i++)
-		if (!isdigit((unsigned char)w.p[i]) && w.p[i] != '.')
+		if (!char_is(w.p[i], CHAR_DIGIT) && w.p[i] != '.')
 			return false;
-	return w.n && isdigit((unsigned char)w.p[0]);
+	return w.n && char_is(w.p[0], CHAR_DIGIT);
 }
 
 /* "name[123]" */
@@ -123,16 +107,15 @@ static size_t tag_of_words(struct str s)
 	size_t words = 0;
 	struct str last = STR_NONE;
 
-	if (colon <= 0 || ((size_t)colon + 1 < s.n && !isspace((unsigned char)s.p[colon + 1])))
+	if (colon <= 0 || ((size_t)colon + 1 < s.n && !char_is(s.p[colon + 1], CHAR_SPACE)))
 		return 0;
 	struct str rest = skip_space(str_head(s, (size_t)colon));
 	for (; rest.n; rest = skip_space(rest)) {
 		last = first_word(rest);
 		rest = str_skip(rest, last.n);
 		words++;
-		for (size_t i = 0; i < last.n; i++)
-			if (!is_tag_char((unsigned char)last.p[i]))
-				return 0;
+		if (char_run(last, CHAR_TAG) < last.n)
+			return 0;
 	}
 	if (words < 2 || words > TAG_WORDS_MAX || net_is_address(first_word(s), NULL))
 		return 0;
@@ -147,21 +130,26 @@ struct tag {
 	bool colon;
 };
 
+/* Length of the tag that the word `w` begins with, without its colon; 0: none. */
+static size_t tag_of_word(struct str w)
+{
+	ptrdiff_t close = str_search(w, STR("]:"));
+
+	if (close > 0 && has_pid(str_head(w, (size_t)close + 1)) &&
+	    is_tag_word(str_head(w, (size_t)close + 1)))
+		return (size_t)close + 1;
+	if (last_is(w, ':') && is_tag_word(str_head(w, w.n - 1)))
+		return w.n - 1;
+	return has_pid(w) && is_tag_word(w) ? w.n : 0;
+}
+
 static bool tag_of(struct str s, struct tag *ret)
 {
 	struct str w = first_word(s);
-	ptrdiff_t close = str_search(w, STR("]:"));
-	size_t n;
+	size_t n = tag_of_word(w);
 
 	ret->colon = true;
-	if (close > 0 && has_pid(str_head(w, (size_t)close + 1)) &&
-	    is_tag_word(str_head(w, (size_t)close + 1)))
-		n = (size_t)close + 1;
-	else if (last_is(w, ':') && is_tag_word(str_head(w, w.n - 1)))
-		n = w.n - 1;
-	else if (has_pid(w) && is_tag_word(w))
-		n = w.n;
-	else
+	if (n == 0)
 		n = tag_of_words(s);
 	if (n == 0)
 		return false;
@@ -230,11 +218,12 @@ static bool tag_before_line(struct str s, uint64_t received_ns, struct envelope 
 /* AIX relays name the sender behind their own name: "Message forwarded from HOST: sshd[1]: …". */
 static struct str forwarded_by_aix(struct str s, struct envelope *v)
 {
-	static const char mark[] = "Message forwarded from ";
-	struct str rest = str_skip(s, str_starts(s, STR(mark)) ? sizeof(mark) - 1 : 0);
-	struct str w = first_word(rest);
+	const struct str mark = STR("Message forwarded from ");
 
-	if (rest.n == s.n || !last_is(w, ':') || !is_host(str_head(w, w.n - 1)))
+	if (!str_starts(s, mark))
+		return s;
+	struct str rest = str_skip(s, mark.n), w = first_word(rest);
+	if (!last_is(w, ':') || !is_host(str_head(w, w.n - 1)))
 		return s;
 	v->host = str_head(w, w.n - 1);
 	return skip_space(str_skip(rest, w.n));
@@ -252,7 +241,7 @@ static void host_and_tag(struct str s, uint64_t received_ns, struct envelope *v)
 	if (begins_body(s) || syslog_nested_parse(s, received_ns, &inner))
 		return;
 	/* A tag of several words leaves its first word to be the host. */
-	bool tagged = tag_of(s, &tag) && tag.text.n <= w.n && !net_is_address(w, NULL);
+	bool tagged = tag_of_word(w) && !net_is_address(w, NULL);
 	struct str named = last_is(w, ':') ? str_head(w, w.n - 1) : STR_NONE;
 	/* "router1: %SYS-5-CONFIG_I: …", "10.0.0.1: …" */
 	if (is_host(named) && (str_starts(after, STR("%")) || net_is_address(named, NULL))) {
@@ -318,7 +307,7 @@ static struct str skip_counters(struct str at)
 {
 	for (int i = 0; i < SEQUENCES_MAX; i++) {
 		size_t n = 0;
-		while (n < at.n && isdigit((unsigned char)at.p[n]))
+		while (n < at.n && char_is(at.p[n], CHAR_DIGIT))
 			n++;
 		if (n == 0 || n + 1 >= at.n || at.p[n] != ':' || at.p[n + 1] != ' ')
 			break;
@@ -358,7 +347,7 @@ bool syslog3164_parse(struct str frame, uint64_t received_ns, struct envelope *r
 	if (!has_priority) {
 		if (!time_of(&s, received_ns, &v.time_ns))
 			return false;
-		if (s.n && !isspace((unsigned char)s.p[0]))
+		if (s.n && !char_is(s.p[0], CHAR_SPACE))
 			return false;
 		host_and_tag(s, received_ns, &v);
 	} else if (counters_and_time(&s, received_ns, &v)) {

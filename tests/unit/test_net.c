@@ -113,3 +113,37 @@ Test(net, local_addresses_name_no_remote_party)
 	for (size_t i = 0; i < ARRAY_LEN(remote); i++)
 		cr_assert_not(net_is_local(str_of(remote[i])), "%s", remote[i]);
 }
+
+/* Short texts of what addresses are made of, over and over: the same answer as inet_pton(3), and its text. */
+Test(net, tells_an_address_as_the_system_does)
+{
+	static const char bytes[] = "0012599...:::afg";
+	uint32_t random = 12345;
+	size_t addresses = 0;
+
+	for (int round = 0; round < 2000000; round++) {
+		char text[24], canonical[NET_TEXT_MAX], got[NET_TEXT_MAX];
+		struct in6_addr a;
+		size_t n = 0;
+		while (n < 7 + random % 11) {
+			random = random * 1664525 + 1013904223;
+			text[n++] = bytes[random >> 28];
+			if (round % 2 && n % 2 == 0)
+				text[n++] = '.';
+		}
+		text[n - (round % 2)] = '\0';
+		int family = inet_pton(AF_INET, text, &a) == 1    ? AF_INET
+		             : inet_pton(AF_INET6, text, &a) == 1 ? AF_INET6
+		                                                  : AF_UNSPEC;
+		cr_assert_eq(net_is_address(str_of(text), got), family != AF_UNSPEC, "%s", text);
+		if (family == AF_UNSPEC)
+			continue;
+		addresses++;
+		if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a))
+			inet_ntop(AF_INET, &a.s6_addr[12], canonical, sizeof(canonical));
+		else
+			inet_ntop(family, &a, canonical, sizeof(canonical));
+		cr_assert_str_eq(got, canonical, "%s", text);
+	}
+	cr_assert_gt(addresses, 1000);
+}

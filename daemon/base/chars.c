@@ -1,0 +1,36 @@
+#include "base/chars.h"
+
+#define NAME (CHAR_HOST | CHAR_TAG)
+
+const uint8_t char_classes[256] = {
+	['\t'] = CHAR_SPACE,
+	['\n'] = CHAR_SPACE,
+	['\v'] = CHAR_SPACE,
+	['\f'] = CHAR_SPACE,
+	['\r'] = CHAR_SPACE,
+	[' '] = CHAR_SPACE,
+	['0' ... '9'] = CHAR_DIGIT | CHAR_ADDRESS | NAME,
+	['A' ... 'F'] = CHAR_UPPER | CHAR_ADDRESS | NAME,
+	['G' ... 'Z'] = CHAR_UPPER | NAME,
+	['a' ... 'f'] = CHAR_LOWER | CHAR_ADDRESS | NAME,
+	['g' ... 'z'] = CHAR_LOWER | NAME,
+	['.'] = CHAR_ADDRESS | NAME,
+	[':'] = CHAR_ADDRESS | NAME,
+	['-'] = NAME,
+	['_'] = NAME,
+	['%'] = NAME,
+	['/'] = CHAR_HOST_TOO | CHAR_TAG,
+	['@'] = CHAR_HOST_TOO | CHAR_TAG,
+	['!'] = CHAR_TAG,
+	['#'] = CHAR_TAG,
+	['$'] = CHAR_TAG,
+	['('] = CHAR_TAG,
+	[')'] = CHAR_TAG,
+	['*'] = CHAR_TAG,
+	['+'] = CHAR_TAG,
+	['['] = CHAR_TAG,
+	['\\'] = CHAR_TAG,
+	[']'] = CHAR_TAG,
+	['^'] = CHAR_TAG,
+	['~'] = CHAR_TAG,
+};
