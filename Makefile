@@ -214,6 +214,11 @@ bench-detect: $(BUILD)/bench/bench_detect
 bench-ingest: build/.deps-test all $(BUILD)/bench/load_relp $(BUILD)/bench/load_stream
 	@BUILD=$(BUILD) tests/bench/ingest.py
 
+# make bench-latency [PROBES= SECONDS=]: from a frame to the plugin, at 10, 50 and 90 % of what isod can take.
+.PHONY: bench-latency
+bench-latency: all $(BUILD)/bench/load_stream
+	@BUILD=$(BUILD) tests/bench/latency.py
+
 $(BUILD)/bench/load_%: $(BUILD)/tests/bench/load_%.o $(LIB)
 	$(LINK)
 
@@ -281,6 +286,7 @@ help:
 	@echo "make bench-detect  how fast rules are matched; EVENTS=FILE RULES=FOLDER"
 	@echo "make bench-pipeline  where a message's time goes between socket and officer"
 	@echo "make bench-ingest  messages per second, and what durability costs, beside rsyslog"
+	@echo "make bench-latency from a frame to the plugin that wakes somebody, at 10, 50 and 90 % load"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
 	@echo "make install    DESTDIR=, PREFIX=/usr"

@@ -1,7 +1,10 @@
 /* A syslog sender over TLS or TCP as cheap as one can be: the frames (traffic.h) are made beforehand, with their octet
  * counts (RFC 6587 §3.4.1), and each connection sends its share of them in large pieces.
  *
- *   load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp] : prints "BYTES SECONDS": of messages, and until all was taken
+ *   load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp|tls] [RATE]
+ *
+ * prints "BYTES SECONDS": of messages, and until all was taken. RATE: messages a second in all, as evenly as it can; none:
+ * as fast as the receiver lets it.
  *
  * It reads what the server says (session tickets) and closes in order, so that nothing on its way is thrown away. */
 #include <errno.h>
@@ -12,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,6 +29,7 @@
 #define CONNECTIONS_MAX 64
 #define PIECE           ((size_t)64 << 10)
 #define PATIENCE_MS     120000
+#define PACE_MS         1 /* with a rate: how often it looks whether the next ones are due */
 
 struct pool {
 	struct buf text;
@@ -36,10 +41,12 @@ struct pool {
 struct peer {
 	int fd;
 	struct tls *tls;
-	uint64_t left;  /* frames not begun */
-	size_t at, end; /* in the pool: what is being sent */
-	size_t next;    /* frame of the pool that comes then */
-	uint64_t bytes; /* of messages, sent or being sent */
+	uint64_t left; /* frames not begun */
+	uint64_t begun;
+	uint64_t begin_ns, rate; /* its share; 0: none */
+	size_t at, end;          /* in the pool: what is being sent */
+	size_t next;             /* frame of the pool that comes then */
+	uint64_t bytes;          /* of messages, sent or being sent */
 	bool shut;
 };
 
@@ -82,11 +89,21 @@ static size_t message_bytes(const struct pool *p, size_t i)
 	return all - 1 - digits(all - 1 - count);
 }
 
+/* How many it may have begun by now. */
+static uint64_t due(const struct peer *c)
+{
+	return c->rate ? (uint64_t)((double)(clock_mono() - c->begin_ns) * (double)c->rate / 1e9)
+	               : UINT64_MAX;
+}
+
 /* Takes up frames until there are enough for one write, or the pool's end. */
 static void take_frames(const struct pool *p, struct peer *c)
 {
+	uint64_t upto = due(c);
+
 	c->at = c->end = p->starts[c->next];
-	while (c->left && c->next < p->count && c->end - c->at < PIECE) {
+	while (c->left && c->next < p->count && c->end - c->at < PIECE && c->begun < upto) {
+		c->begun++;
 		c->bytes += message_bytes(p, c->next);
 		c->end = p->starts[++c->next];
 		c->left--;
@@ -121,6 +138,8 @@ static void work(const struct pool *p, struct peer *c)
 	for (;;) {
 		if (c->at == c->end && c->left)
 			take_frames(p, c);
+		if (c->at == c->end && c->left)
+			return; /* none is due */
 		if (c->at == c->end)
 			break;
 		ssize_t n = give(c, p->text.p + c->at, c->end - c->at);
@@ -149,6 +168,9 @@ static void run(const struct pool *p, struct peer *peers, size_t count)
 	for (size_t i = 0; i < count; i++)
 		fds[i] = (struct pollfd){.fd = peers[i].fd, .events = POLLIN | POLLOUT};
 	while (open) {
+		const struct timespec pace = {.tv_nsec = PACE_MS * 1000000L};
+		if (peers[0].rate)
+			nanosleep(&pace, NULL);
 		if (poll(fds, count, PATIENCE_MS) <= 0)
 			die("nothing moves");
 		for (size_t i = 0; i < count; i++) {
@@ -204,7 +226,8 @@ int main(int argc, char **argv)
 	char error[256];
 
 	if (argc < 6) {
-		fprintf(stderr, "usage: load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp]\n");
+		fprintf(stderr,
+		        "usage: load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp|tls] [RATE]\n");
 		return 2;
 	}
 	size_t count = strtoul(argv[3], NULL, 10);
@@ -213,7 +236,9 @@ int main(int argc, char **argv)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	fill_pool(&pool, strtoul(argv[5], NULL, 10));
-	if (argc == 6 && tls_context_new(false, &settings, &tls, error, sizeof(error)) < 0)
+	bool plain = argc > 6 && strcmp(argv[6], "tcp") == 0;
+	uint64_t rate = argc > 7 ? strtoull(argv[7], NULL, 10) : 0;
+	if (!plain && tls_context_new(false, &settings, &tls, error, sizeof(error)) < 0)
 		die(error);
 	for (size_t i = 0; i < count; i++) {
 		peers[i].left = frames / count + (i < frames % count);
@@ -221,6 +246,10 @@ int main(int argc, char **argv)
 		connect_to(&peers[i], argv[1], argv[2], tls);
 	}
 	uint64_t begin = clock_mono();
+	for (size_t i = 0; i < count; i++) {
+		peers[i].begin_ns = begin;
+		peers[i].rate = rate / count;
+	}
 	run(&pool, peers, count);
 	for (size_t i = 0; i < count; i++)
 		bytes += peers[i].bytes;
