@@ -17,9 +17,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
-	size_t number = e.flags & EVIDENCE_NUMBERED ? 8 : 0;
-	if (e.source.p != body.p + 4 || e.frame.p != e.source.p + e.source.n + number ||
-	    4 + e.source.n + number + e.frame.n != size)
+	size_t before = e.flags & EVIDENCE_NUMBERED ? 8 : 0;
+	if (e.flags & EVIDENCE_META) {
+		before += 2;
+		if (e.meta.p != body.p + 4 + e.source.n + before)
+			abort();
+		before += e.meta.n;
+	} else if (e.meta.n) {
+		abort();
+	}
+	if (e.source.p != body.p + 4 || e.frame.p != e.source.p + e.source.n + before ||
+	    4 + e.source.n + before + e.frame.n != size)
 		abort();
 	return 0;
 }

@@ -1,5 +1,6 @@
 """Finished segments of a real isod: compressed while it works, read again as if they were not, removed when they are more
-than may be kept (the oldest first, nothing uncounted), each of it told, counted and shown; and what is left verifies."""
+than may be kept (the oldest first, nothing uncounted) or older than they are kept (but for what an open incident refers
+to), each of it told, counted and shown; of the ledger behind a snapshot, from which a start goes on. What is left verifies."""
 import glob
 import json
 import os
