@@ -33,6 +33,7 @@
 #include "sigma/compile.h"
 #include "sigma/content.h"
 #include "sigma/rules.h"
+#include "status.h"
 #include "view/view.h"
 
 #define RING_BYTES                                                                                 \
@@ -487,62 +488,25 @@ static void open_reload(struct isod *d)
 
 /* ---- status ---- */
 
-static void add_counter(void *arg, const char *name, uint64_t value)
-{
-	Isod__V1__Status *status = arg;
-	Isod__V1__Counter **at = pb_add(&status->counters, &status->n_counters, sizeof(*at));
-
-	*at = xmalloc(sizeof(**at));
-	isod__v1__counter__init(*at);
-	pb_set_text(&(*at)->name, name);
-	(*at)->value = value;
-}
-
-static void add_correlation_counters(Isod__V1__Status *status, const struct correlate *correlate)
-{
-	const struct correlate_counts *n = correlate_counts(correlate);
-
-	add_counter(status, "correlation_groups_evicted", n->evicted);
-	add_counter(status, "correlation_entries_dropped", n->dropped);
-	add_counter(status, "correlation_late", n->late);
-	add_counter(status, "correlation_clock_wild", n->wild);
-	add_counter(status, "correlation_not_numeric", n->not_numeric);
-	add_counter(status, "correlation_saturated", n->saturated);
-	add_counter(status, "correlation_suppressed", n->suppressed);
-}
-
 static void on_status(void *arg, Isod__V1__Status *status)
 {
-	struct isod *d = arg;
-	const struct state *state = officer_state(d->officer);
+	const struct isod *d = arg;
+	const struct status_parts parts = {.config = d->config,
+	                                   .content = d->content,
+	                                   .officer = d->officer,
+	                                   .view = d->view,
+	                                   .escalate = d->escalate,
+	                                   .api = d->api,
+	                                   .ingest = d->ingest,
+	                                   .books = d->books,
+	                                   .forget = d->forget,
+	                                   .version = ISOD_VERSION,
+	                                   .rules_error = d->rules_error,
+	                                   .rules_loaded = d->rules_loaded,
+	                                   .rules_refused = d->rules_refused,
+	                                   .started_ns = d->started_ns};
 
-	pb_set_text(&status->version, ISOD_VERSION);
-	pb_set_text(&status->node, d->config->node);
-	status->started_ns = d->started_ns;
-	status->rules = d->content->parts.rules->count;
-	status->correlations = d->content->parts.rules->correlation_count;
-	status->rules_compiled = atomic_load(&d->content->compiled) != NULL;
-	status->rules_loaded_ns = d->content->loaded_ns;
-	pb_set_text(&status->rules_error, d->rules_error ? d->rules_error : "");
-	status->view_connected = view_connected(d->view);
-	status->view_dirty = view_dirty(d->view);
-	ingest_status(d->ingest, &status->listeners, &status->n_listeners);
-	ingest_workers(d->ingest, &status->workers, &status->n_workers);
-	for (size_t i = 0; i < status->n_workers && i < state->cursor_count; i++)
-		status->workers[i]->ledger = state->cursors[i].upto;
-	status->metrics_sources_max = d->config->metrics_sources_max;
-	escalate_status(d->escalate, &status->plugins, &status->n_plugins);
-	ingest_counters(d->ingest, add_counter, status);
-	api_counters(d->api, add_counter, status);
-	books_counters(d->books, add_counter, status);
-	forget_counters(d->forget, add_counter, status);
-	officer_counters(d->officer, add_counter, status);
-	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
-	add_correlation_counters(status, state->correlate);
-	add_counter(status, "risk_entities_evicted", state->risk.evicted);
-	add_counter(status, "access_refusals", state->access.refusals);
-	add_counter(status, "rules_reloads", d->rules_loaded);
-	add_counter(status, "rules_reloads_refused", d->rules_refused);
+	status_fill(&parts, status);
 }
 
 /* ---- life ---- */
