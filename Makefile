@@ -219,6 +219,11 @@ bench-ingest: build/.deps-test all $(BUILD)/bench/load_relp $(BUILD)/bench/load_
 bench-latency: all $(BUILD)/bench/load_stream
 	@BUILD=$(BUILD) tests/bench/latency.py
 
+# make bench-idle [IDLE= ROUNDS=]: what many idle connections cost in memory, and those who send.
+.PHONY: bench-idle
+bench-idle: all $(BUILD)/bench/load_stream $(BUILD)/bench/load_idle
+	@BUILD=$(BUILD) tests/bench/idle.py
+
 $(BUILD)/bench/load_%: $(BUILD)/tests/bench/load_%.o $(LIB)
 	$(LINK)
 
@@ -287,6 +292,7 @@ help:
 	@echo "make bench-pipeline  where a message's time goes between socket and officer"
 	@echo "make bench-ingest  messages per second, and what durability costs, beside rsyslog"
 	@echo "make bench-latency from a frame to the plugin that wakes somebody, at 10, 50 and 90 % load"
+	@echo "make bench-idle   what ten thousand idle connections cost"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
 	@echo "make install    DESTDIR=, PREFIX=/usr"
