@@ -83,6 +83,10 @@ static Isod__V1__Record *settings(const struct outside *o, struct random_records
 		else
 			isod__v1__correlation__free_unpacked(s->correlations[i], NULL);
 	s->n_correlations = kept;
+	/* Which notifications leave memory is by when they came to their end, which a kill delays; and the books leave routes
+	 * out once some have. So only these worlds have them leave. */
+	if (!o->absences)
+		s->notification_kept_ns = s->notification_kept_max = 0;
 	return record;
 }
 

@@ -305,6 +305,14 @@ static bool take_inputs(struct run *r, size_t before)
 	return commit(r);
 }
 
+static void add_tick(struct run *r)
+{
+	Isod__V1__Record *record = RANDOM_BODY(TICK);
+
+	RANDOM_NEW(record->tick, tick);
+	batch_add(r, record);
+}
+
 /* Timers and plugins' answers until `until`. */
 static void pass_time(struct run *r, uint64_t from, uint64_t until, size_t frames)
 {
@@ -323,9 +331,7 @@ static void pass_time(struct run *r, uint64_t from, uint64_t until, size_t frame
 		if (answer <= deadline) {
 			batch_add(r, outside_answer(o));
 		} else {
-			Isod__V1__Record *record = RANDOM_BODY(TICK);
-			RANDOM_NEW(record->tick, tick);
-			batch_add(r, record);
+			add_tick(r);
 		}
 		if (!commit(r))
 			restart(r, frames);
@@ -384,6 +390,9 @@ static void run(struct run *r, uint64_t seed, bool faulty, uint64_t steps)
 	uint64_t end = r->last_ns > r->outside.now ? r->last_ns : r->outside.now;
 	pass_time(r, r->outside.now, end + SETTLE_NS, r->outside.frame_count);
 	while (!redetect(r, r->outside.frame_count))
+		restart(r, r->outside.frame_count);
+	add_tick(r); /* both runs end at the same time: what is closed has left by it */
+	if (!commit(r))
 		restart(r, r->outside.frame_count);
 	for (size_t i = 0; i < r->outside.frame_count; i++)
 		found += r->outside.frames[i].match_count;
