@@ -22,7 +22,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "base/pb.h"
 #include "base/pbjson.h"
 #include "books.h"
 #include "escalate/escalate.h"

@@ -61,13 +61,10 @@ static void add_connections_refused(struct table *t, const Isod__V1__ListenerSta
 
 static void print_listeners(const Isod__V1__Status *s)
 {
-	static const struct table_column columns[] = {{"LISTENER", 12, false},
-	                                              {"ADDRESS", 26, false},
-	                                              {"OPEN", 6, true},
-	                                              {"FRAMES", 11, true},
-	                                              {"REFUSED", 8, true},
-	                                              {"TLS FAILED", 10, true},
-	                                              {"CONNECTIONS REFUSED FOR", 0, false}};
+	static const struct table_column columns[] = {
+		{"LISTENER", 12, false},  {"ADDRESS", 22, false}, {"OPEN", 6, true},
+		{"FRAMES", 11, true},     {"REFUSED", 8, true},   {"TLS FAILED", 10, true},
+		{"TURNED AWAY", 0, false}};
 	struct table t;
 
 	if (!s->n_listeners)

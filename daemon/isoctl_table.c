@@ -163,7 +163,7 @@ void table_print(struct table *t)
 		*last = line > taken + LAST_LEAST ? line - taken : LAST_LEAST;
 	for (size_t i = 0; t->used && i < t->count; i++)
 		print_cell(t->columns[i].title, width[i], t->columns[i].right, i + 1 == t->count,
-		           false);
+		           cut && i + 1 == t->count);
 	for (size_t i = 0; i < t->used; i++) {
 		size_t column = i % t->count;
 		bool end = column + 1 == t->count;
