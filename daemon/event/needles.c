@@ -87,15 +87,31 @@ static void compare(const struct needles *n, struct str text, size_t at, uint32_
 	}
 }
 
+/* 1 if a needle may have its gram there. */
+static inline uint64_t may_stand(const struct needles *n, const char *p)
+{
+	size_t bit = filter_bit(gram_hash(gram_at(p)));
+
+	return n->filter[bit / 64] >> bit % 64 & 1;
+}
+
 void needles_find(const struct needles *n, struct str text, void (*found)(void *arg, size_t number),
                   void *arg)
 {
-	if (!n->stride)
+	const size_t stride = n->stride, step = 4 * stride;
+	size_t at = 0;
+
+	if (!stride)
 		return;
-	for (size_t at = 0; at + GRAM_BYTES <= text.n; at += n->stride) {
-		uint32_t gram = gram_at(text.p + at);
-		size_t bit = filter_bit(gram_hash(gram));
-		if (n->filter[bit / 64] >> bit % 64 & 1)
-			compare(n, text, at, gram, found, arg);
+	/* Four places a step: mostly there is nothing at any of them. */
+	for (; at + 3 * stride + GRAM_BYTES <= text.n; at += step) {
+		const char *p = text.p + at;
+		uint64_t any = may_stand(n, p) | may_stand(n, p + stride) |
+		               may_stand(n, p + 2 * stride) | may_stand(n, p + 3 * stride);
+		for (size_t i = 0; any && i < step; i += stride)
+			compare(n, text, at + i, gram_at(p + i), found, arg);
 	}
+	for (; at + GRAM_BYTES <= text.n; at += stride)
+		if (may_stand(n, text.p + at))
+			compare(n, text, at, gram_at(text.p + at), found, arg);
 }
