@@ -45,27 +45,41 @@ typedef signed char chunk __attribute__((vector_size(CHUNK)));
 /* Longer needles are left to memmem, whose time is linear: the time here is length times needle at worst. */
 #define SHORT_NEEDLE_MAX 64
 
-/* Looks for the needle's first and last byte at their distance, and compares where both are. Needles have 2 bytes at
- * least. */
-static ptrdiff_t search_short(struct str s, struct str needle)
+/* The first place among the CHUNK from `i` on where the needle stands, or -1: looks for its first and last byte at their
+ * distance, and compares where both are. */
+static ptrdiff_t search_chunk(struct str s, size_t i, struct str needle)
 {
-	size_t last = needle.n - 1, i = 0;
+	uint64_t hits[2];
 	chunk a, b;
 
-	for (; i + last + CHUNK <= s.n; i += CHUNK) {
-		uint64_t hits[2];
-		memcpy(&a, s.p + i, CHUNK);
-		memcpy(&b, s.p + i + last, CHUNK);
-		a = (chunk)((a == (signed char)needle.p[0]) & (b == (signed char)needle.p[last]));
-		memcpy(hits, &a, sizeof(hits));
-		if (!(hits[0] | hits[1]))
-			continue;
-		for (size_t j = i; j < i + CHUNK; j++)
-			if (s.p[j] == needle.p[0] && bytes_equal(s.p + j, needle.p, needle.n))
-				return (ptrdiff_t)j;
+	memcpy(&a, s.p + i, CHUNK);
+	memcpy(&b, s.p + i + needle.n - 1, CHUNK);
+	a = (chunk)((a == (signed char)needle.p[0]) & (b == (signed char)needle.p[needle.n - 1]));
+	memcpy(hits, &a, sizeof(hits));
+	if (!(hits[0] | hits[1]))
+		return -1;
+	for (size_t j = i; j < i + CHUNK; j++)
+		if (s.p[j] == needle.p[0] && bytes_equal(s.p + j, needle.p, needle.n))
+			return (ptrdiff_t)j;
+	return -1;
+}
+
+/* Needles have 2 bytes at least. */
+static ptrdiff_t search_short(struct str s, struct str needle)
+{
+	size_t places = s.n - needle.n + 1;
+	ptrdiff_t at = -1;
+
+	if (places < CHUNK) {
+		for (size_t i = 0; i < places; i++)
+			if (s.p[i] == needle.p[0] && bytes_equal(s.p + i, needle.p, needle.n))
+				return (ptrdiff_t)i;
+		return -1;
 	}
-	const char *at = memmem(s.p + i, s.n - i, needle.p, needle.n);
-	return at ? at - s.p : -1;
+	for (size_t i = 0; at < 0 && i + CHUNK <= places; i += CHUNK)
+		at = search_chunk(s, i, needle);
+	/* The last ones once more, with those before them. */
+	return at < 0 && places % CHUNK ? search_chunk(s, places - CHUNK, needle) : at;
 }
 
 ptrdiff_t str_search(struct str s, struct str needle)

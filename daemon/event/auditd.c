@@ -104,10 +104,13 @@ static const struct record_type record_types[] = {
 };
 
 /* Fields that audit_log_untrustedstring() writes. */
-static const char *const untrusted[] = {
-	"acct",     "cmd",     "comm",   "cwd",       "data", "dir",       "device", "exe",
-	"file",     "key",     "name",   "new-group", "path", "proctitle", "vm",     "watch",
-	"root_dir", "profile", "target", "sw",        "unit", "grp",       "op"};
+static const struct str untrusted[] = {
+	STR_INIT("acct"),     STR_INIT("cmd"),       STR_INIT("comm"),   STR_INIT("cwd"),
+	STR_INIT("data"),     STR_INIT("dir"),       STR_INIT("device"), STR_INIT("exe"),
+	STR_INIT("file"),     STR_INIT("key"),       STR_INIT("name"),   STR_INIT("new-group"),
+	STR_INIT("path"),     STR_INIT("proctitle"), STR_INIT("vm"),     STR_INIT("watch"),
+	STR_INIT("root_dir"), STR_INIT("profile"),   STR_INIT("target"), STR_INIT("sw"),
+	STR_INIT("unit"),     STR_INIT("grp"),       STR_INIT("op")};
 
 static bool is_blank(char c)
 {
@@ -255,7 +258,7 @@ static size_t argument_name(struct str name, bool *ret_piece)
 static bool is_untrusted(struct str name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(untrusted); i++)
-		if (str_eq(name, str_of(untrusted[i])))
+		if (str_eq(name, untrusted[i]))
 			return true;
 	return false;
 }

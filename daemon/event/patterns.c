@@ -57,19 +57,63 @@ static bool keep(struct match *m, size_t node, size_t from, size_t n, size_t aft
 	return false;
 }
 
+static void spend(struct match *m, size_t steps)
+{
+	m->steps -= steps < m->steps ? steps : m->steps;
+}
+
+/* The first byte of the literal behind a capture, -1 if none stands there. Places without it are not tried: each costs
+ * a step and nothing more. */
+static int first_behind(const struct match *m, size_t node)
+{
+	const struct pattern_node *next = &m->nodes[node + 1];
+
+	return next->kind == NODE_LITERAL ? (unsigned char)next->text.p[0] : -1;
+}
+
+/* Of the places from `from` to `to`, both included, those where a literal can begin: all but the end of the text. */
+static size_t places(const struct match *m, size_t from, size_t to)
+{
+	return (to < m->text.n ? to + 1 : m->text.n) - from;
+}
+
 static bool shortest(struct match *m, size_t node, size_t at, size_t least, size_t most)
 {
-	for (size_t n = least; n <= most && m->steps; n++)
+	int first = first_behind(m, node);
+
+	for (size_t n = least; n <= most && m->steps; n++) {
+		if (first >= 0) {
+			const char *from = m->text.p + at + n;
+			const char *found = memchr(from, first, places(m, at + n, at + most));
+			size_t skipped = found ? (size_t)(found - from) : most - n + 1;
+			spend(m, skipped);
+			n += skipped;
+			if (!found)
+				return false;
+		}
 		if (keep(m, node, at, n, at + n))
 			return true;
+	}
 	return false;
 }
 
 static bool longest(struct match *m, size_t node, size_t at, size_t least, size_t most)
 {
-	for (size_t n = most + 1; n-- > least && m->steps;)
+	int first = first_behind(m, node);
+
+	for (size_t n = most + 1; n-- > least && m->steps;) {
+		if (first >= 0) {
+			const char *from = m->text.p + at + least;
+			const char *found = memrchr(from, first, places(m, at + least, at + n));
+			size_t kept = found ? (size_t)(found - from) + least : 0;
+			spend(m, found ? n - kept : n - least + 1);
+			n = kept;
+			if (!found)
+				return false;
+		}
 		if (keep(m, node, at, n, at + n))
 			return true;
+	}
 	return false;
 }
 
@@ -298,5 +342,7 @@ bool patterns_decode(const struct patterns *p, struct event *e, struct str progr
 
 	while (body.n && char_is(body.p[body.n - 1], CHAR_SPACE))
 		body.n--;
+	if (body.n == 0)
+		body = STR(""); /* not a null pointer, for memchr() */
 	return try_scope(&(struct scope){own, &p->any, false}, e, body);
 }

@@ -216,7 +216,8 @@ static struct str needle_of(const struct pattern_node *nodes)
 	     i = nodes[i].kind == NODE_OPTION ? nodes[i].skip : i + 1)
 		if (i && nodes[i].kind == NODE_LITERAL && nodes[i].text.n > longest.n)
 			longest = nodes[i].text;
-	return longest;
+	/* Blanks are everywhere: what begins with something else is found sooner. */
+	return str_trim(longest);
 }
 
 static struct pattern *compile(struct loader *l, const struct yaml_node *at)
