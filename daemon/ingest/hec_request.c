@@ -3,7 +3,6 @@
  * it may be sent again. */
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +12,14 @@
 #include "event/hec.h"
 #include "ingest/hec.h"
 
-#define WAITS_MAX      10000  /* requests of one worker on their way to the disk */
-#define REQUESTS_MAX   100000 /* of one connection; then it is closed, and the peer spread anew */
+#define WAITS_MAX      10000               /* requests of one worker on their way to the disk */
 #define EXPANDED_KEPT  ((size_t)1 << 20)   /* of the buffer, between two requests */
 #define ASKED_BODY_MAX ((size_t)256 << 10) /* of a question for ackIds */
 #define DETAIL_MAX     160
 
 struct request {
 	struct hec_door *door;
-	struct hec_connection *connection;
+	struct httpd_connection *connection;
 	struct evhttp_request *http;
 	const struct hec_token *token;
 	struct str body, query;
@@ -51,40 +49,9 @@ static struct answer refused(enum hec_code code, const char *detail)
 
 /* ---- answers ---- */
 
-static void on_complete(struct evhttp_request *http, void *arg)
-{
-	struct hec_connection *c = arg;
+#define JSON "application/json; charset=UTF-8"
 
-	(void)http;
-	c->answering = false;
-	/* The next request may have begun to come before. */
-	if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) {
-		c->request_mono = clock_mono();
-		hec_arm(c, HEC_UNTIL_REQUEST);
-	} else {
-		hec_arm(c, HEC_UNTIL_IDLE);
-	}
-}
-
-static void send_body(struct hec_connection *c, struct evhttp_request *http, int status,
-                      struct evbuffer *body, bool close)
-{
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(http);
-
-	c->asked = NULL;
-	c->answering = true;
-	evhttp_add_header(headers, "Content-Type", "application/json; charset=UTF-8");
-	if (close || c->requests >= REQUESTS_MAX || c->door->stopping)
-		evhttp_add_header(headers, "Connection", "close");
-	if (status == 401)
-		evhttp_add_header(headers, "WWW-Authenticate", "Basic realm=\"isod\"");
-	evhttp_request_set_on_complete_cb(http, on_complete, c);
-	hec_arm(c, HEC_UNTIL_ANSWERED);
-	evhttp_send_reply(http, status, NULL, body);
-}
-
-static void send_answer(struct hec_connection *c, struct evhttp_request *http,
-                        const struct answer *a)
+static void send_answer(struct httpd_connection *c, const struct answer *a)
 {
 	struct evbuffer *body = evbuffer_new();
 
@@ -100,7 +67,7 @@ static void send_answer(struct hec_connection *c, struct evhttp_request *http,
 	/* Who guesses tokens is to connect again for each. */
 	bool close = a->code == HEC_TOKEN_REQUIRED || a->code == HEC_INVALID_AUTHORIZATION ||
 	             a->code == HEC_INVALID_TOKEN || a->code == HEC_TOO_LARGE;
-	send_body(c, http, hec_http_status(a->code), body, close);
+	httpd_answer(c, hec_http_status(a->code), JSON, body, close);
 	evbuffer_free(body);
 }
 
@@ -122,14 +89,24 @@ static void on_syncing(struct waiter *x)
 static void on_durable(struct waiter *x)
 {
 	struct hec_wait *w = (struct hec_wait *)((char *)x - offsetof(struct hec_wait, waiter));
-	struct hec_connection *c = w->connection;
+	struct httpd_connection *c = w->connection;
 	const struct answer good = {.code = HEC_SUCCESS};
 
 	if (w->channel)
 		hec_acks_durable(w->door->port->listener->acks, str_of(w->channel), w->ack_id);
-	if (c && c->asked)
-		send_answer(c, c->asked, &good);
+	if (c)
+		send_answer(c, &good);
 	wait_free(w);
+}
+
+void hec_forget(struct hec_door *d, const struct httpd_connection *c)
+{
+	struct hec_wait *w;
+
+	/* Only of connections that end while they wait, and an answer takes milliseconds. */
+	LIST_FOREACH(w, &d->waits, link)
+	if (w->connection == c)
+		w->connection = NULL;
 }
 
 void hec_forget_waits(struct hec_door *d)
@@ -254,7 +231,7 @@ static struct answer do_ack(struct request *q)
 		                    known ? "true" : "false");
 	}
 	evbuffer_add_printf(body, "}}");
-	send_body(q->connection, q->http, 200, body, false);
+	httpd_answer(q->connection, 200, JSON, body, false);
 	evbuffer_free(body);
 	free(ids);
 	return (struct answer){.later = true};
@@ -415,36 +392,23 @@ static void tell_refused(struct request *q, const struct answer *a)
 	if (a->has_number && n > 0 && (size_t)n < sizeof(detail))
 		snprintf(detail + n, sizeof(detail) - (size_t)n, " (event %llu)",
 		         (unsigned long long)a->number);
-	hec_refuse(q->connection, token ? "token_refused" : "request_refused", detail);
+	hec_refuse(q->door, q->connection, token ? "token_refused" : "request_refused", detail);
 	if (q->token &&
 	    (a->code == HEC_INVALID_FORMAT || a->code == HEC_TOO_LARGE || a->has_number)) {
 		worker_lost(p->worker, NULL, str_of(q->source), LOSS_FRAMING, 1);
 	}
 }
 
-void hec_on_request(struct evhttp_request *http, void *arg)
+void hec_request(struct hec_door *d, struct httpd_connection *c)
 {
-	struct hec_door *d = arg;
-	const struct evhttp_connection *evhttp = evhttp_request_get_connection(http);
-	struct hec_connection *c =
-		map_get(&d->by_evhttp, str_make((const char *)&evhttp, sizeof(evhttp)));
-	struct request q = {.door = d, .connection = c, .http = http};
-
-	if (!c) {
-		evhttp_send_error(http, HTTP_INTERNAL, NULL);
-		return;
-	}
-	d->buffered -= c->request_bytes;
-	c->request_bytes = 0;
-	c->requests++;
-	c->asked = http;
-	hec_arm(c, HEC_UNTIL_NEVER);
+	struct request q = {.door = d, .connection = c, .http = c->asked};
 	const struct answer a = answer_to(&q);
 	bool good = a.code == HEC_SUCCESS || a.code == HEC_HEALTHY || a.code == HEC_UNHEALTHY;
+
 	if (!good)
 		tell_refused(&q, &a);
 	if (!a.later || !good)
-		send_answer(c, http, &a);
+		send_answer(c, &a);
 	free(q.channel);
 	if (d->expanded.cap > EXPANDED_KEPT)
 		buf_release(&d->expanded);
