@@ -34,6 +34,7 @@
 #include "sigma/rules.h"
 #include "status.h"
 #include "view/view.h"
+#include "watch.h"
 
 #define RING_BYTES                                                                                 \
 	((size_t)4 << 20) /* a worker's matches while the officer syncs: some ten thousand */
@@ -61,6 +62,7 @@ struct isod {
 	struct event *storage; /* made active by workers */
 	bool evidence_stalled;
 	struct books *books;
+	struct watch *watch;
 	struct forget *forget;
 	uint64_t rules_loaded, rules_refused; /* reloads */
 	char *rules_error;                    /* of the last one; NULL: it was good */
@@ -202,7 +204,13 @@ static void on_notify(void *arg, const Isod__V1__Notification *n,
                       const Isod__V1__Incident *incident)
 {
 	struct isod *d = arg;
-	escalate_send(d->escalate, n, incident);
+	uint64_t arrived = n->attempts == 1 ? officer_folding_since(d->officer) : 0;
+	uint64_t now = clock_steady(&d->clock), since = 0;
+
+	/* Arrivals are told by the wall clock, latencies by the other. */
+	if (arrived && arrived <= now && now - arrived < clock_mono())
+		since = clock_mono() - (now - arrived);
+	escalate_send_since(d->escalate, n, incident, since);
 }
 
 static void on_evicted(void *arg, const char *correlation, uint64_t count)
@@ -499,6 +507,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	                                   .ingest = d->ingest,
 	                                   .books = d->books,
 	                                   .forget = d->forget,
+	                                   .watch = d->watch,
 	                                   .version = ISOD_VERSION,
 	                                   .rules_error = d->rules_error,
 	                                   .rules_loaded = d->rules_loaded,
@@ -700,10 +709,14 @@ static int start_all(struct isod *d)
 	if (r == 0)
 		r = open_loop(d);
 	if (r == 0)
+		r = watch_open(d->config, d->base, "starting: the ledger is read", &d->watch, error,
+		               sizeof(error));
+	if (r == 0)
 		r = inbox_init(&d->inbox, d->config->workers, RING_BYTES);
 	d->inbox_open = r == 0;
 	if (r == 0)
 		r = open_officer(d, error);
+	watch_phase(d->watch, "starting: listeners, view and plugins are opened");
 	if (r == 0)
 		r = open_edges(d, error);
 	if (r == 0)
@@ -738,8 +751,16 @@ int isod_start(struct config *config, struct isod **ret)
 
 void isod_loop(struct isod *d)
 {
+	const struct watch_parts parts = {.ingest = d->ingest,
+	                                  .officer = d->officer,
+	                                  .escalate = d->escalate,
+	                                  .api = d->api,
+	                                  .inbox = &d->inbox};
+
+	watch_begin(d->watch, &parts);
 	sd_notify(0, "READY=1");
 	event_base_dispatch(d->base);
+	watch_end(d->watch, "isod is stopping");
 	sd_notify(0, "STOPPING=1");
 	log_notice("stopping");
 }
@@ -773,6 +794,7 @@ void isod_stop(struct isod *d)
 	ingest_free(d->ingest);
 	if (d->inbox_open)
 		inbox_release(&d->inbox);
+	watch_close(d->watch);
 	for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
 		if (d->signals[i])
 			event_free(d->signals[i]);

@@ -263,6 +263,52 @@ static void print_workers(const Isod__V1__Status *s)
 	table_print(&t);
 }
 
+/* ---- how long things take ---- */
+
+/* The bound that `share` per cent of them stayed within, as a text; "-" when it is none of the bounds or nothing was
+ * counted. */
+static char *within(const Isod__V1__Latency *l, unsigned share)
+{
+	uint64_t all = 0, sum = 0;
+
+	for (size_t i = 0; i < l->n_counts; i++)
+		all += l->counts[i];
+	for (size_t i = 0; all && i < l->n_bounds_ns && i < l->n_counts; i++) {
+		sum += l->counts[i];
+		if (sum >= all - all / 100 * (100 - share))
+			return xasprintf("%g ms", (double)l->bounds_ns[i] / NS_PER_MS);
+	}
+	return xstrdup("-");
+}
+
+static void print_latencies(const Isod__V1__Status *s)
+{
+	static const struct table_column columns[] = {{"LATENCY FROM ARRIVAL TO", 0, false},
+	                                              {"COUNTED", 12, true},
+	                                              {"HALF WITHIN", 12, true},
+	                                              {"99 % WITHIN", 12, true}};
+	struct table t;
+
+	if (!s->n_latencies)
+		return;
+	printf("\n");
+	table_init(&t, columns, ARRAY_LEN(columns));
+	for (size_t i = 0; i < s->n_latencies; i++) {
+		const Isod__V1__Latency *l = s->latencies[i];
+		char *half = within(l, 50), *most = within(l, 99);
+		uint64_t all = 0;
+		for (size_t n = 0; n < l->n_counts; n++)
+			all += l->counts[n];
+		table_add(&t, "%s", l->name);
+		table_add(&t, "%" PRIu64, all);
+		table_add(&t, "%s", half);
+		table_add(&t, "%s", most);
+		free(half);
+		free(most);
+	}
+	table_print(&t);
+}
+
 /* Adds the sources that did not fit into the first answer. */
 static int more_sources(struct client *c, Isod__V1__Status *s)
 {
@@ -324,6 +370,7 @@ int query_status(const struct isoctl *ctl, int argc, char **argv)
 			print_summary(a->status);
 			print_listeners(a->status);
 			print_workers(a->status);
+			print_latencies(a->status);
 			print_plugins(a->status);
 			print_counters(a->status);
 			print_sources(a->status);

@@ -13,6 +13,7 @@
 #include "sigma/content.h"
 #include "sigma/rules.h"
 #include "view/view.h"
+#include "watch.h"
 
 static void add_counter(void *arg, const char *name, uint64_t value)
 {
@@ -62,6 +63,8 @@ void status_fill(const struct status_parts *p, Isod__V1__Status *status)
 	api_counters(p->api, add_counter, status);
 	books_counters(p->books, add_counter, status);
 	forget_counters(p->forget, add_counter, status);
+	watch_counters(p->watch, add_counter, status);
+	watch_status(p->watch, status);
 	officer_counters(p->officer, add_counter, status);
 	add_counter(status, "correlation_groups", correlate_groups(state->correlate));
 	add_correlation_counters(status, state->correlate);

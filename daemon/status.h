@@ -10,6 +10,7 @@ struct books;
 struct content;
 struct escalate;
 struct forget;
+struct watch;
 struct ingest;
 struct officer;
 struct view;
@@ -24,6 +25,7 @@ struct status_parts {
 	struct ingest *ingest;
 	struct books *books;
 	struct forget *forget;
+	const struct watch *watch;
 	const char *version;
 	const char *rules_error; /* of the last reload; NULL: it was good */
 	uint64_t rules_loaded, rules_refused;

@@ -42,6 +42,9 @@ void api_close(struct api *a);
 /* HOST:PORT of the TLS socket as bound, with the port the kernel chose; "" without one. */
 const char *api_address(const struct api *a);
 
+/* What a client is told that asks for the status, with all sources. To be freed with isod__v1__status__free_unpacked. */
+Isod__V1__Status *api_status(const struct api *a);
+
 /* The effects.incident of the fold: told to whoever watches, a little later. NULL is allowed for `a`. */
 void api_incident_changed(struct api *a, const Isod__V1__Incident *incident);
 /* What came of the reload of that number and of all before it: the answer to who asked for them. NULL is allowed for

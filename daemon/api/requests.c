@@ -29,6 +29,13 @@ static const struct state *state_of(const struct connection *c)
 
 /* ---- status ---- */
 
+static void add_source(Isod__V1__Status *s, const Isod__V1__SourceStatus *source)
+{
+	Isod__V1__SourceStatus **to = pb_add(&s->sources, &s->n_sources, sizeof(*to));
+
+	*to = pb_copy(&source->base);
+}
+
 static void fill_sources(const struct architecture_desk *d, const char *after, Isod__V1__Status *s)
 {
 	struct page page = page_of(0, PAGE_ITEMS_MAX);
@@ -43,17 +50,16 @@ static void fill_sources(const struct architecture_desk *d, const char *after, I
 		const Isod__V1__SourceStatus *source = e->value;
 		if (!page_has_room(&page))
 			break;
-		Isod__V1__SourceStatus **to = pb_add(&s->sources, &s->n_sources, sizeof(*to));
-		*to = pb_copy(&source->base);
+		add_source(s, source);
 		page_count(&page, &source->base);
 	}
 	s->more_sources = page.more;
 }
 
-static void ask_status(struct connection *c, const Isod__V1__Request *q)
+static Isod__V1__Status *new_status(const struct api *api)
 {
-	const struct api_options *o = &c->api->options;
-	const struct state *state = state_of(c);
+	const struct api_options *o = &api->options;
+	const struct state *state = officer_state(o->officer);
 	Isod__V1__Status *s = xmalloc(sizeof(*s));
 	char head[HEX_BYTES(SHA256_BYTES)];
 
@@ -69,11 +75,29 @@ static void ask_status(struct connection *c, const Isod__V1__Request *q)
 	pb_set_text(&s->ledger_head, hex_encode(officer_head(o->officer), SHA256_BYTES, head));
 	s->notifications_pending = state->reporting.pending_count;
 	s->notifications_dead = state->reporting.dead;
+	pb_set_text(&s->api_address, api_address(api));
+	return s;
+}
+
+Isod__V1__Status *api_status(const struct api *api)
+{
+	const struct map *sources = &officer_state(api->options.officer)->architecture.sources;
+	Isod__V1__Status *s = new_status(api);
+	const struct map_entry *e;
+
+	for (size_t at = 0; (e = map_next(sources, &at));)
+		add_source(s, e->value);
+	return s;
+}
+
+static void ask_status(struct connection *c, const Isod__V1__Request *q)
+{
+	Isod__V1__Status *s = new_status(c->api);
+
 	pb_set_text(&s->you, c->peer.name);
 	s->your_role = c->peer.role;
-	pb_set_text(&s->api_address, api_address(c->api));
 	if (q->status->sources)
-		fill_sources(&state->architecture, q->status->sources_after, s);
+		fill_sources(&state_of(c)->architecture, q->status->sources_after, s);
 	Isod__V1__Response a = answer_to(q, ISOD__V1__RESPONSE__ANSWER_STATUS);
 	a.status = s;
 	connection_send(c, &a);

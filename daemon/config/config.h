@@ -184,6 +184,7 @@ struct config {
 	struct redis_config redis;
 	struct api_config api;
 	uint64_t metrics_sources_max;
+	char *http_address; /* of /metrics, /healthz, /readyz: HOST:PORT; NULL: none */
 
 	struct plugin_config *plugins;
 	size_t plugin_count;

@@ -624,6 +624,13 @@ static const struct option options[] = {
          .help = "sources that metrics tell apart, the first ones heard; the rest is added up as "
                  "(other)"},
 
+	{.section = "http",
+         .name = "address",
+         .type = OPTION_TEXT,
+         AT(http_address),
+         .help = "HOST:PORT where /metrics, /healthz and /readyz are, for everybody who can reach "
+                 "it; none: nowhere"},
+
 	{.section = "redis",
          .name = "mode",
          .type = OPTION_CHOICE,
@@ -808,6 +815,8 @@ void config_check_daemon(struct option_reader *r, const struct yaml_node *root,
 	if (c->config.node)
 		config_check_name(r, option_at(root, NULL, "node"), "a node", c->config.node);
 	config_check_listener_names(r, root, &c->config);
+	if (c->config.http_address)
+		config_check_address(r, option_at(root, "http", "address"), c->config.http_address);
 	check_redis(r, root, &c->config.redis);
 	check_api(r, root, &c->config.api);
 	check_keeping(r, root, "evidence", &c->config.evidence_keep);

@@ -18,6 +18,7 @@ struct alert {
 	struct buf message;   /* the delimited ToPlugin */
 	uint64_t queued_mono; /* when it began to wait, */
 	uint64_t sent_mono;   /* and when it was handed over */
+	uint64_t since_mono;  /* when what it tells began; 0: unknown, or counted */
 
 	Isod__V1__PluginOutcome outcome; /* once it is over */
 	char *detail;

@@ -23,6 +23,7 @@ struct escalate {
 	struct outlet **outlets;
 	size_t count;
 	struct alert_list done;
+	struct histogram latency; /* until an alert is handed to its plugin */
 	struct event *deliver;
 };
 
@@ -118,7 +119,8 @@ static struct escalate *escalate_new(const struct escalate_options *o, struct sa
 		                                      .confinement = sandbox_confinement(sandbox),
 		                                      .done = on_done,
 		                                      .trouble = on_trouble,
-		                                      .arg = e};
+		                                      .arg = e,
+		                                      .latency = &e->latency};
 		e->outlets[e->count++] = outlet_new(&outlet);
 	}
 	return e;
@@ -170,8 +172,20 @@ void escalate_close(struct escalate *e)
 void escalate_send(struct escalate *e, const Isod__V1__Notification *n,
                    const Isod__V1__Incident *incident)
 {
+	escalate_send_since(e, n, incident, 0);
+}
+
+const struct histogram *escalate_latency(const struct escalate *e)
+{
+	return &e->latency;
+}
+
+void escalate_send_since(struct escalate *e, const Isod__V1__Notification *n,
+                         const Isod__V1__Incident *incident, uint64_t since_mono)
+{
 	struct alert *a = alert_new(e->node, n, incident);
 
+	a->since_mono = since_mono;
 	for (size_t i = 0; i < e->count; i++) {
 		if (strcmp(outlet_name(e->outlets[i]), n->plugin) == 0) {
 			outlet_add(e->outlets[i], a);

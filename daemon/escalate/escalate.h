@@ -5,6 +5,7 @@
 #define ISOD_ESCALATE_ESCALATE_H
 
 #include "api.pb-c.h"
+#include "base/histogram.h"
 #include "config/config.h"
 
 #define ESCALATE_QUEUE_MAX   1000 /* alerts waiting for one plugin; past it: answered RETRY at once */
@@ -37,6 +38,12 @@ void escalate_close(struct escalate *e);
  * NODE:NOTIFICATION_ID:CREATED_NS: the same for every attempt, another one in a new ledger. */
 void escalate_send(struct escalate *e, const Isod__V1__Notification *n,
                    const Isod__V1__Incident *incident);
+
+/* The same of what began at `since_mono` (clock_mono(); 0: nobody knows): how long it took until the plugin was handed it is
+ * counted. */
+void escalate_send_since(struct escalate *e, const Isod__V1__Notification *n,
+                         const Isod__V1__Incident *incident, uint64_t since_mono);
+const struct histogram *escalate_latency(const struct escalate *e);
 
 /* *ret_statuses: to be freed each with isod__v1__plugin_status__free_unpacked, the array with free(). */
 void escalate_status(const struct escalate *e, Isod__V1__PluginStatus ***ret_statuses,

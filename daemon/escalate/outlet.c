@@ -265,6 +265,8 @@ static void feed(struct outlet *o, uint64_t now)
 			break; /* until it reads on (on_drained) or is gone */
 		alert_list_take(&o->waiting);
 		a->sent_mono = now;
+		if (a->since_mono)
+			histogram_count(o->o.latency, clock_mono() - a->since_mono, 1);
 		alert_list_add(&o->flying, a);
 	}
 }

@@ -5,6 +5,7 @@
 #define ISOD_ESCALATE_OUTLET_H
 
 #include "api.pb-c.h"
+#include "base/histogram.h"
 #include "config/config.h"
 #include "escalate/alert.h"
 
@@ -21,6 +22,7 @@ struct outlet_options {
 	void (*done)(void *arg, struct alert *a);
 	void (*trouble)(void *arg, const char *plugin, const char *what);
 	void *arg;
+	struct histogram *latency; /* of alerts handed to the plugin: alert.since_mono */
 };
 
 /* Starts the process from the loop, not from here. Never NULL. */

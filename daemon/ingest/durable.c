@@ -134,6 +134,7 @@ static void sync_ended(struct worker *w, int r)
 	note_result(w, r);
 	if (r == 0) {
 		pipeline_durable(w->pipeline, w->sync_upto);
+		latency_durable(&w->latency, w->sync_upto, worker_now(w));
 		w->handled = true; /* what waited for that goes to the officer */
 		while ((x = uncover_first(w)))
 			x->durable(x);

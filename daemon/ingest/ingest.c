@@ -381,6 +381,27 @@ int ingest_storage(struct ingest *i, bool *ret_broken)
 	return r;
 }
 
+void ingest_latency(struct ingest *i, uint64_t counts[static HISTOGRAM_STEPS + 1], uint64_t *sum_ns)
+{
+	for (size_t n = 0; n < i->worker_count; n++)
+		histogram_add(counts, sum_ns, &i->workers[n].latency.durable);
+}
+
+void ingest_ping(struct ingest *i)
+{
+	for (size_t n = 0; n < i->worker_count; n++)
+		worker_wake(&i->workers[n]);
+}
+
+int ingest_hung(struct ingest *i, uint64_t since_mono)
+{
+	for (size_t n = 0; n < i->worker_count; n++)
+		if (atomic_load_explicit(&i->workers[n].turned_mono, memory_order_relaxed) <
+		    since_mono)
+			return (int)n;
+	return -1;
+}
+
 static const char *stall_text(int r)
 {
 	return r == 0 ? "" : r == -EAGAIN ? "the officer is behind" : strerror(-r);

@@ -4,6 +4,7 @@
 #define ISOD_INGEST_INGEST_H
 
 #include "api.pb-c.h"
+#include "base/histogram.h"
 #include "config/config.h"
 #include "ingest/pipeline.h"
 #include "log/producer.h"
@@ -80,6 +81,12 @@ void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, si
 /* From any thread: 0, or the negative errno with which some worker's evidence cannot be written. *ret_broken: not even
  * later, because nobody knows any more what of it is on the disk (log/segment.h, segment_sync). */
 int ingest_storage(struct ingest *i, bool *ret_broken);
+/* From any thread: adds how long frames took from their arrival until their evidence was on the disk. */
+void ingest_latency(struct ingest *i, uint64_t counts[static HISTOGRAM_STEPS + 1],
+                    uint64_t *sum_ns);
+/* Every worker is to go round once; and the first that has not since `since_mono`: its index, or -1. */
+void ingest_ping(struct ingest *i);
+int ingest_hung(struct ingest *i, uint64_t since_mono);
 /* Frames that arrived and are not yet counted in the ledger, own events dropped, and the like, by name. */
 void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name, uint64_t value),
                      void *arg);

@@ -122,6 +122,12 @@ static bool out_of_patience(struct worker *w, uint64_t now, int error)
 	return true;
 }
 
+/* Whatever it is at, it is alive. */
+static void note_turn(struct worker *w)
+{
+	atomic_store_explicit(&w->turned_mono, clock_mono(), memory_order_relaxed);
+}
+
 /* pipeline_write or pipeline_commit; while that fails the thread stays here. Gives up only when stopping. */
 static void insist(struct worker *w, int (*act)(struct pipeline *p))
 {
@@ -144,6 +150,7 @@ static void insist(struct worker *w, int (*act)(struct pipeline *p))
 		if (out_of_patience(w, now, r))
 			break;
 		stall_sleep(ms);
+		note_turn(w);
 		ms = ms * 2 < STALL_LONGEST_MS ? ms * 2 : STALL_LONGEST_MS;
 	}
 	if (begin)
@@ -178,6 +185,7 @@ static void swap_content(struct worker *w)
 		if (atomic_load(&w->stopping))
 			return;
 		stall_sleep(ms);
+		note_turn(w);
 		ms = ms * 2 < STALL_LONGEST_MS ? ms * 2 : STALL_LONGEST_MS;
 	}
 	pipeline_switch(w->pipeline);
@@ -203,6 +211,7 @@ static void on_tally(evutil_socket_t fd, short what, void *arg)
 /* What a turn of the loop has left to do. */
 static void after_turn(struct worker *w)
 {
+	note_turn(w);
 	durable_take(w);
 	if (w->handled) {
 		w->handled = false;
@@ -219,6 +228,7 @@ void worker_take(struct worker *w, struct listener_counts *counts, uint64_t now_
                  const struct evidence *e)
 {
 	pipeline_frame(w->pipeline, now_ns, e);
+	latency_arrived(&w->latency, pipeline_evidence(w->pipeline), now_ns);
 	w->handled = true;
 	w->evidence_dirty = true;
 	w->unsynced_bytes += e->frame.n;
@@ -420,6 +430,7 @@ static bool go_on(void *arg, bool full)
 {
 	struct worker *w = arg;
 
+	note_turn(w);
 	if (w->own_evidence)
 		atomic_store_explicit(&w->detected_upto, pipeline_detected(w->pipeline),
 		                      memory_order_relaxed);
@@ -596,7 +607,10 @@ static void finish_serving(struct worker *w)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
+	char name[16];
 
+	snprintf(name, sizeof(name), "worker %zu", w->index);
+	pthread_setname_np(pthread_self(), name);
 	redetect(w, w->index);
 	redetect_left_over(w);
 	skip_lost(w);

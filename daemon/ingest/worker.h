@@ -15,6 +15,7 @@
 #include "base/net.h"
 #include "ingest/ingest.h"
 #include "ingest/intake.h"
+#include "ingest/latency.h"
 #include "ingest/peers.h"
 #include "ingest/producers.h"
 #include "ingest/source.h"
@@ -199,7 +200,9 @@ struct worker {
 
 	pthread_t thread;
 	bool started;
-	_Atomic bool serving; /* past re-detection */
+	_Atomic bool serving;         /* past re-detection */
+	_Atomic uint64_t turned_mono; /* when it last went round, whatever it is at */
+	struct latency latency;
 	_Atomic bool stopping, ended;
 	uint64_t stopping_since;            /* it was first held up after that; 0: not yet */
 	bool gave_up;                       /* the rest cannot be written any more */

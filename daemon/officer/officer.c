@@ -42,6 +42,8 @@ struct officer {
 	bool stalled;
 	int error; /* why; 0: it is not */
 	bool folding;
+	struct histogram latency;
+	uint64_t since_ns;  /* the first arrival of what is being folded */
 	bool set_back;      /* the system's clock is behind the ledger's, and that was told */
 	uint64_t malformed; /* records from the inbox that were none */
 	struct event *wake, *timer, *commit;
@@ -106,11 +108,30 @@ static void note_durable(struct officer *o)
 	memcpy(o->head, segment_chain(o->ledger), SHA256_BYTES);
 }
 
+static void note_latency(struct officer *o, const struct numbered *batch, size_t count)
+{
+	uint64_t now = officer_now(o);
+
+	o->since_ns = 0;
+	for (size_t i = 0; i < count; i++) {
+		const Isod__V1__Record *r = batch[i].record;
+		uint64_t arrived =
+			r->body_case == ISOD__V1__RECORD__BODY_MATCH ? r->match->received_ns : 0;
+		if (!arrived)
+			continue;
+		histogram_count(&o->latency, now > arrived ? now - arrived : 0, 1);
+		if (!o->since_ns || arrived < o->since_ns)
+			o->since_ns = arrived;
+	}
+}
+
 static void batch_fold(struct officer *o, const struct numbered *batch, size_t count)
 {
+	note_latency(o, batch, count);
 	o->folding = true;
 	state_apply_all(&o->state, batch, count, &o->options.effects);
 	o->folding = false;
+	o->since_ns = 0;
 	for (size_t i = 0; i < count; i++)
 		isod__v1__record__free_unpacked(batch[i].record, NULL);
 }
@@ -409,6 +430,16 @@ int officer_storage(const struct officer *o, bool *ret_broken)
 const uint8_t *officer_head(const struct officer *o)
 {
 	return o->head;
+}
+
+const struct histogram *officer_latency(const struct officer *o)
+{
+	return &o->latency;
+}
+
+uint64_t officer_folding_since(const struct officer *o)
+{
+	return o->since_ns;
 }
 
 uint64_t officer_snapshot_floor(const struct officer *o)

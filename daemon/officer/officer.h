@@ -4,6 +4,7 @@
 #define ISOD_OFFICER_OFFICER_H
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "log/ledger.h"
 #include "officer/inbox.h"
 #include "officer/state.h"
@@ -55,6 +56,10 @@ const uint8_t *officer_head(const struct officer *o);
 
 /* The ledger up to this sequence is covered by both kept snapshots; 0: it is needed whole. */
 uint64_t officer_snapshot_floor(const struct officer *o);
+/* How long matches took from their frame's arrival until they were durable. */
+const struct histogram *officer_latency(const struct officer *o);
+/* While effects run: when the first frame arrived of those whose matches the batch holds; 0: it holds none. */
+uint64_t officer_folding_since(const struct officer *o);
 /* Snapshots written, failed and refused, and the like, by name. */
 void officer_counters(const struct officer *o,
                       void (*count)(void *arg, const char *name, uint64_t value), void *arg);

@@ -226,6 +226,21 @@ static uint64_t unledgered_of(const Isod__V1__WorkerStatus *w)
 	return less(w->detected, w->ledger);
 }
 
+static uint64_t ring_of(const Isod__V1__WorkerStatus *w)
+{
+	return w->ring_bytes;
+}
+
+static uint64_t ring_size_of(const Isod__V1__WorkerStatus *w)
+{
+	return w->ring_size;
+}
+
+static uint64_t redetecting_of(const Isod__V1__WorkerStatus *w)
+{
+	return w->redetecting;
+}
+
 static uint64_t stalled_of(const Isod__V1__WorkerStatus *w)
 {
 	return w->stalled[0] != '\0';
@@ -241,6 +256,9 @@ static const struct {
          "Records in evidence that the rules have not seen.", undetected_of},
 	{"isod_worker_ledger_lag_records", "gauge", "Records that the ledger has not counted.",
          unledgered_of},
+	{"isod_worker_queue_bytes", "gauge", "Of records that wait for the officer.", ring_of},
+	{"isod_worker_queue_size_bytes", "gauge", "Of those at most.", ring_size_of},
+	{"isod_worker_redetecting", "gauge", "1: it goes over evidence once more.", redetecting_of},
 	{"isod_worker_stalled", "gauge", "1: it takes nothing in.", stalled_of},
 };
 
@@ -255,6 +273,34 @@ static void put_workers(struct buf *out, const Isod__V1__Status *s)
 			snprintf(index, sizeof(index), "%u", s->workers[i]->worker);
 			put_labelled(out, worker_numbers[n].name, "worker", index,
 			             worker_numbers[n].of(s->workers[i]));
+		}
+	}
+}
+
+/* ---- latencies ---- */
+
+static const struct {
+	const char *name, *family, *help;
+} latencies[] = {
+	{"durable", "isod_durable_latency_seconds",
+         "From a frame's arrival to its evidence on the disk."},
+	{"ledger", "isod_ledger_latency_seconds",
+         "From a frame's arrival to its match durable in the ledger."},
+	{"plugin", "isod_plugin_latency_seconds",
+         "From a frame's arrival to the alert being handed to a plugin, first attempts."},
+};
+
+static void put_latencies(struct buf *out, const Isod__V1__Status *s)
+{
+	for (size_t i = 0; i < s->n_latencies; i++) {
+		const Isod__V1__Latency *l = s->latencies[i];
+		for (size_t n = 0; n < ARRAY_LEN(latencies); n++) {
+			if (strcmp(l->name, latencies[n].name) != 0 ||
+			    l->n_counts != l->n_bounds_ns + 1)
+				continue;
+			prometheus_family(out, latencies[n].family, "histogram", latencies[n].help);
+			prometheus_histogram(out, latencies[n].family, l->bounds_ns, l->counts,
+			                     l->n_bounds_ns, l->sum_ns);
 		}
 	}
 }
@@ -384,6 +430,7 @@ void metrics_render(struct buf *out, const Isod__V1__Status *s, uint64_t sources
 	            (void *const *)s->plugins, s->n_plugins,
 	            offsetof(Isod__V1__PluginStatus, name));
 	put_workers(out, s);
+	put_latencies(out, s);
 	put_counters(out, s);
 	put_sources(out, s, sources_max);
 }
