@@ -30,6 +30,7 @@ struct httpd_connection {
 	char peer_text[NET_TEXT_MAX]; /* with the port */
 	char host[NET_TEXT_MAX];      /* without */
 	struct evhttp_request *asked; /* that has not been answered; NULL: none */
+	void *data;                   /* the user's */
 };
 
 struct httpd_options {

@@ -118,8 +118,8 @@ static struct worker *least_loaded(struct worker *w, const struct listener *l)
 
 /* ---- who may ---- */
 
-static void refuse(struct port *p, int fd, const struct sockaddr *peer, enum refusal why,
-                   uint64_t limit)
+/* Counts it, and says why into `reason`. */
+static void explain(struct port *p, enum refusal why, uint64_t limit, char *reason, size_t size)
 {
 	static const char *const formats[REFUSALS] = {
 		[REFUSED_CONNECTIONS_MAX] = "%llu connections are open (connections_max)",
@@ -128,26 +128,20 @@ static void refuse(struct port *p, int fd, const struct sockaddr *peer, enum ref
 		[REFUSED_PEER_CONNECTS] =
 			"it connects more often than %llu times a second (peer_connects)",
 	};
-	char text[NET_TEXT_MAX], reason[REASON_MAX];
 
-	count_add(&p->counts->refused, 1);
 	count_add(&p->counts->connections_refused[why], 1);
-	snprintf(reason, sizeof(reason), formats[why], (unsigned long long)limit);
-	log_warning("listener %s: connection from %s refused: %s", p->listener->config->name,
-	            net_text(peer, text), reason);
-	worker_report(p->worker, "connection_refused", p->listener, peer, reason);
-	close(fd);
+	snprintf(reason, size, formats[why], (unsigned long long)limit);
 }
 
-/* True if there may be one more connection; it is counted then, in all and for its peer. */
-static bool admit(struct port *p, int fd, const struct sockaddr *peer, struct peer **ret)
+bool accept_admit(struct port *p, const struct sockaddr *peer, struct peer **ret, char *reason,
+                  size_t size)
 {
 	struct ingest_shared *s = p->worker->shared;
 	const struct config *config = s->config;
 
 	if (atomic_fetch_add(&s->connections, 1) >= config->connections_max) {
 		atomic_fetch_sub(&s->connections, 1);
-		refuse(p, fd, peer, REFUSED_CONNECTIONS_MAX, config->connections_max);
+		explain(p, REFUSED_CONNECTIONS_MAX, config->connections_max, reason, size);
 		return false;
 	}
 	enum peers_verdict verdict = peers_enter(s->peers, peer, clock_mono(), ret);
@@ -155,9 +149,30 @@ static bool admit(struct port *p, int fd, const struct sockaddr *peer, struct pe
 		return true;
 	atomic_fetch_sub(&s->connections, 1);
 	if (verdict == PEERS_TOO_MANY)
-		refuse(p, fd, peer, REFUSED_PEER_CONNECTIONS_MAX, config->peer_connections_max);
+		explain(p, REFUSED_PEER_CONNECTIONS_MAX, config->peer_connections_max, reason,
+		        size);
 	else
-		refuse(p, fd, peer, REFUSED_PEER_CONNECTS, config->peer_connects);
+		explain(p, REFUSED_PEER_CONNECTS, config->peer_connects, reason, size);
+	return false;
+}
+
+void accept_leave(struct worker *w, struct peer *who)
+{
+	peers_leave(w->shared->peers, who);
+	atomic_fetch_sub(&w->shared->connections, 1);
+}
+
+static bool admit(struct port *p, int fd, const struct sockaddr *peer, struct peer **ret)
+{
+	char text[NET_TEXT_MAX], reason[REASON_MAX];
+
+	if (accept_admit(p, peer, ret, reason, sizeof(reason)))
+		return true;
+	count_add(&p->counts->refused, 1);
+	log_warning("listener %s: connection from %s refused: %s", p->listener->config->name,
+	            net_text(peer, text), reason);
+	worker_report(p->worker, "connection_refused", p->listener, peer, reason);
+	close(fd);
 	return false;
 }
 
@@ -198,7 +213,7 @@ static void take(struct port *p, int fd, const struct sockaddr_storage *peer)
 }
 
 /* A handshake costs as much as thousands of messages. Those past the rate wait in the kernel's queue. */
-static bool handshake_waits(struct port *p)
+bool accept_handshake(struct port *p)
 {
 	struct ingest_shared *s = p->worker->shared;
 	const struct rate_limit limit = {s->config->handshakes, NS_PER_SECOND};
@@ -233,7 +248,7 @@ void accept_readable(evutil_socket_t fd, short what, void *arg)
 			continue; /* that one connection is gone already (accept(2)) */
 		worker_accepted(p->worker);
 		take(p, s, &peer);
-		if (handshake_waits(p))
+		if (accept_handshake(p))
 			return;
 	}
 }

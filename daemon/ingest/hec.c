@@ -58,30 +58,28 @@ static bool on_admit(void *arg, struct httpd_connection *c, int fd, char *why, s
 {
 	struct hec_door *d = arg;
 	struct port *p = d->port;
-	struct worker *w = p->worker;
-	uint64_t max = w->shared->config->connections_max;
+	struct peer *who;
 
-	(void)c;
 	(void)fd;
-	if (atomic_fetch_add(&w->shared->connections, 1) >= max) {
-		atomic_fetch_sub(&w->shared->connections, 1);
-		snprintf(why, why_size, "%llu connections are open (connections_max)",
-		         (unsigned long long)max);
-		count_add(&p->counts->connections_refused[REFUSED_CONNECTIONS_MAX], 1);
+	if (!accept_admit(p, (const struct sockaddr *)&c->peer, &who, why, why_size))
 		return false;
-	}
+	c->data = who;
+	atomic_fetch_add(&p->worker->connection_count, 1);
 	count_add(&p->counts->accepted, 1);
 	count_add(&p->counts->connections, 1);
-	worker_accepted(w);
+	worker_accepted(p->worker);
+	accept_handshake(p);
 	return true;
 }
 
 static void on_closed(void *arg, struct httpd_connection *c)
 {
 	struct hec_door *d = arg;
+	struct worker *w = d->port->worker;
 
 	hec_forget(d, c);
-	atomic_fetch_sub(&d->port->worker->shared->connections, 1);
+	atomic_fetch_sub(&w->connection_count, 1);
+	accept_leave(w, c->data);
 	count_add(&d->port->counts->connections, UINT64_MAX); /* one less */
 }
 

@@ -167,8 +167,12 @@ static struct answer take_all(struct request *q, struct str meta,
 			               "too many ackIds are outstanding, or too many channels");
 		a.has_id = true;
 	}
-	while (next(&rest, &frame))
+	uint64_t frames = 0;
+	while (next(&rest, &frame)) {
 		take_frame(q, now, meta, frame);
+		frames++;
+	}
+	(void)peers_charge(w->shared->peers, q->connection->data, q->body.n, frames, clock_mono());
 	wait_for_disk(q, &a);
 	return a;
 }
@@ -360,6 +364,10 @@ static struct answer run(struct request *q, const struct url *url)
 		return just(code);
 	if (url->need == NEED_ROOM && (d->port->worker->sync_failing || d->wait_count >= WAITS_MAX))
 		return refused(HEC_BUSY, "evidence cannot be written");
+	/* It has used up its share: what it has sent so far is taken, and it must wait a little with more. */
+	if (url->need == NEED_ROOM &&
+	    peers_charge(d->port->worker->shared->peers, q->connection->data, 0, 0, clock_mono()))
+		return refused(HEC_BUSY, "it sends more than peer_bytes or peer_events");
 	struct answer a = find_body(q);
 	if (a.code == HEC_SUCCESS && q->body.n == 0)
 		a.code = HEC_NO_DATA;

@@ -412,7 +412,10 @@ void worker_pause_accepting(struct worker *w, const char *why)
 
 void worker_delay_accepting(struct port *p)
 {
-	event_del(&p->event);
+	if (is_hec(p))
+		hec_pause(p, true);
+	else
+		event_del(&p->event);
 	count_add(&p->worker->accept_pauses, 1);
 	timer_arm(&p->worker->accept_timer, ACCEPT_DELAY_MS * NS_PER_MS);
 }

@@ -290,6 +290,13 @@ void worker_tell_evidence(struct worker *w, int r);
 
 /* libevent's callback of a listening socket; `arg` is the struct port. */
 void accept_readable(evutil_socket_t fd, short what, void *arg);
+/* May `peer` have one more connection? True: it is counted then, in all and for its peer, until accept_leave. False: why
+ * not is in `reason`, and counted. */
+bool accept_admit(struct port *p, const struct sockaddr *peer, struct peer **ret, char *reason,
+                  size_t size);
+void accept_leave(struct worker *w, struct peer *who);
+/* A TLS handshake begins. True: they have been too many lately, and no more connections are accepted for a while. */
+bool accept_handshake(struct port *p);
 struct handover *handover_new(void);
 void handover_free(struct handover *h);
 /* Serves what other workers have handed over. `last`: they may not any more. */

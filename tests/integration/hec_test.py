@@ -23,15 +23,14 @@ LISTENERS = """
 rules:"""
 
 
-def new_isod(start=True):
-    isod = Isod(start=False)
+def new_isod(settings=""):
+    isod = Isod(settings, start=False)
     isod.write("tokens", f"# who may send\nshipper {GOOD}\nsure {ACKING} ack\n")
     os.chmod(isod.path("tokens"), 0o600)
     with open(isod.path("isod.yaml")) as f:
         text = f.read()
     isod.write("isod.yaml", text.replace("\nrules:", LISTENERS, 1))
-    if start:
-        isod.start()
+    isod.start()
     return isod
 
 
@@ -278,6 +277,21 @@ def killed(isod):
     wants(curl(isod, "/event", '{"event":"after"}'), 200, 0)
 
 
+def shares():
+    """A peer has so many connections and events and no more, as at every other door."""
+    with new_isod("\nlimits: {peer_connections_max: 5, peer_events: 200}\n") as isod:
+        many = [socket.create_connection(("127.0.0.1", isod.port("hec")), 60) for _ in range(8)]
+        isod.wait(lambda: listener(isod)["refused"] == 3, "connections past its share are refused")
+        check("(peer_connections_max)" in isod.log(), "and told")
+        for s in many:
+            s.close()
+        isod.wait(lambda: listener(isod)["connections"] == 0, "they are gone")
+        wants(curl(isod, "/event", '{"event":"a burst"}' * 1000), 200, 0)
+        wants(curl(isod, "/event", '{"event":"more"}'), 503, 9)
+        isod.wait(lambda: curl(isod, "/event", '{"event":"later"}')[0] == 200, "its share grows again")
+        isod.wait_events(1001, "hec")
+
+
 def scenario():
     need("curl")
     with new_isod() as isod:
@@ -287,6 +301,7 @@ def scenario():
         for s in isod.sources().values():
             check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"] + s["refused"] + s["shed"],
                   f"account of {s['source']}: {s}")
+    shares()
 
 
 main(scenario)
