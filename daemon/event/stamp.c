@@ -363,12 +363,17 @@ static bool parse_iso(struct str text, uint64_t *ret_ns, size_t *ret_used)
 
 bool stamp_parse(struct str text, uint64_t received_ns, uint64_t *ret_ns, size_t *ret_used)
 {
-	struct parts p = {0};
-	struct str s = text;
 	size_t used;
 	uint64_t ns;
 
-	if (text.n && char_is(text.p[0], CHAR_DIGIT) && parse_iso(text, &ns, &used)) {
+	/* Asked of much that is no time: the first bytes tell. */
+	bool digit = text.n && char_is(text.p[0], CHAR_DIGIT);
+	uint32_t letters = digit ? 0 : three_letters(text);
+	if (!digit && !month_named(letters) && !is_weekday(letters))
+		return false;
+	struct parts p = {0};
+	struct str s = text;
+	if (digit && parse_iso(text, &ns, &used)) {
 		*ret_ns = ns;
 		if (ret_used)
 			*ret_used = used;

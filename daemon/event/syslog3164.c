@@ -364,19 +364,19 @@ bool syslog3164_parse(struct str frame, uint64_t received_ns, struct envelope *r
 
 bool syslog_nested_parse(struct str body, uint64_t received_ns, struct envelope *ret)
 {
-	struct envelope v = {.decoder = "rfc3164", .priority = -1};
+	int priority = -1;
+	uint64_t time_ns;
 	struct tag tag;
 	struct str s = body;
 
-	if (syslog_priority(&s, &v.priority) && syslog5424_parse(body, &v) && v.host.p &&
-	    v.program.p && v.time_ns) {
-		*ret = v;
-		return true;
+	if (syslog_priority(&s, &priority)) {
+		struct envelope v;
+		if (syslog5424_parse(body, &v) && v.host.p && v.program.p && v.time_ns) {
+			*ret = v;
+			return true;
+		}
 	}
-	v = (struct envelope){.decoder = "rfc3164", .priority = -1};
-	s = body;
-	syslog_priority(&s, &v.priority);
-	if (!time_of(&s, received_ns, &v.time_ns) || v.time_ns == 0 || s.n == 0 || s.p[0] != ' ')
+	if (!time_of(&s, received_ns, &time_ns) || time_ns == 0 || s.n == 0 || s.p[0] != ' ')
 		return false;
 	s = skip_space(s);
 	struct str w = first_word(s);
@@ -385,9 +385,13 @@ bool syslog_nested_parse(struct str body, uint64_t received_ns, struct envelope 
 	s = skip_space(str_skip(s, w.n));
 	if (!tag_of(s, &tag) || !tag.colon)
 		return false;
-	v.host = unbracket(w);
-	split_tag(tag.text, &v);
-	v.body = tag.body;
-	*ret = v;
+	*ret = (struct envelope){
+		.decoder = "rfc3164",
+		.priority = priority,
+		.time_ns = time_ns,
+		.host = unbracket(w),
+		.body = tag.body,
+	};
+	split_tag(tag.text, ret);
 	return true;
 }
