@@ -237,12 +237,12 @@ static void print_sources(const Isod__V1__Status *s)
 
 static void print_workers(const Isod__V1__Status *s)
 {
-	static const struct table_column columns[] = {{"WORKER", 6, true},
-	                                              {"IN EVIDENCE", 12, true},
-	                                              {"NOT DETECTED", 12, true},
-	                                              {"NOT COUNTED", 12, true},
-	                                              {"STATE", 0, false}};
+	static const struct table_column columns[] = {
+		{"WORKER", 6, true}, {"IN EVIDENCE", 12, true}, {"NOT DETECTED", 12, true},
+		{"BYTES", 8, true},  {"OLDEST", 8, true},       {"NOT COUNTED", 12, true},
+		{"STATE", 0, false}};
 	struct table t;
+	char text[32];
 
 	if (!s->n_workers)
 		return;
@@ -254,11 +254,17 @@ static void print_workers(const Isod__V1__Status *s)
 		table_add(&t, "%" PRIu64, w->evidence);
 		table_add(&t, "%" PRIu64,
 		          w->evidence > w->detected ? w->evidence - w->detected : 0);
+		table_add(&t, "%s", short_number(w->lag_bytes, text));
+		table_add(&t, "%s", w->lag_oldest_ns ? table_age(w->lag_oldest_ns, text) : "-");
 		table_add(&t, "%" PRIu64, w->detected > w->ledger ? w->detected - w->ledger : 0);
 		if (w->stalled[0])
 			table_add(&t, "WAITS: %s", w->stalled);
 		else
-			table_add(&t, "%s", w->redetecting ? "detects again" : "serves");
+			table_add(&t, "%s",
+			          w->redetecting   ? "detects again"
+			          : w->held_up     ? "serves; the officer is behind"
+			          : w->lag_on_disk ? "serves; catches up from the disk"
+			                           : "serves");
 	}
 	table_print(&t);
 }

@@ -143,6 +143,8 @@ struct config {
 	uint64_t workers;   /* 0 in the file ("auto"): one per core; resolved after loading */
 	uint64_t frame_max; /* bytes of one frame; longer ones are cut and marked */
 	uint64_t connections_max;
+	uint64_t backlog_memory; /* bytes of undetected evidence in memory, per worker */
+	uint64_t lag_max; /* bytes of undetected evidence, per worker; past it streams wait */
 	uint64_t idle_timeout_ns;
 	uint64_t handshake_timeout_ns;
 	uint64_t frame_timeout_ns;
@@ -160,6 +162,7 @@ struct config {
 	uint64_t anchor_interval_ns;                    /* 0: no anchors */
 	uint64_t evidence_sync_ns;    /* at most this long between arrival and fdatasync */
 	uint64_t producers_forget_ns; /* 0: never */
+	uint64_t evidence_sync_bytes; /* so much more is worth an fdatasync of its own */
 	uint64_t evidence_ack_ns;     /* at most one fdatasync in this time for acknowledgements */
 	uint64_t snapshot_interval_ns, snapshot_records;
 	uint64_t tally_interval_ns; /* how often workers tell the ledger how far they counted */

@@ -7,7 +7,7 @@
  * Matches wait for it too: see pipeline.h.
  *
  * A sync for somebody who waits begins at once, but no sooner than evidence.ack_interval after the begin of the one
- * before, or with ACK_BYTES of new frames. Without anybody waiting it begins within evidence.sync_interval. */
+ * before, or with evidence.sync_bytes of new frames. Without anybody waiting it begins within evidence.sync_interval. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -16,8 +16,7 @@
 #include "base/log.h"
 #include "ingest/worker.h"
 
-#define ACK_BYTES ((size_t)1 << 20) /* so much more is worth an fdatasync of its own */
-#define RETRY_NS  NS_PER_SECOND     /* after one that failed */
+#define RETRY_NS NS_PER_SECOND /* after one that failed */
 
 /* ---- the other thread ---- */
 
@@ -185,7 +184,7 @@ static void pace(struct worker *w)
 
 	if (w->sync_failing)
 		return; /* the timer of the retry runs */
-	if (since >= interval || w->unsynced_bytes >= ACK_BYTES)
+	if (since >= interval || w->unsynced_bytes >= w->shared->config->evidence_sync_bytes)
 		begin_sync(w);
 	else
 		timer_arm(&w->ack_timer, interval - since);

@@ -204,7 +204,8 @@ static struct answer do_raw(struct request *q)
 static struct answer do_health(struct request *q)
 {
 	const struct worker *w = q->door->port->worker;
-	bool full = w->sync_failing || q->door->wait_count >= WAITS_MAX;
+	bool full = w->sync_failing || q->door->wait_count >= WAITS_MAX ||
+	            atomic_load(&w->streams_wait);
 
 	if (q->door->stopping)
 		return just(HEC_STOPPING);
@@ -368,6 +369,8 @@ static struct answer run(struct request *q, const struct url *url)
 	if (url->need == NEED_ROOM &&
 	    peers_charge(d->port->worker->shared->peers, q->connection->data, 0, 0, clock_mono()))
 		return refused(HEC_BUSY, "it sends more than peer_bytes or peer_events");
+	if (url->need == NEED_ROOM && atomic_load(&d->port->worker->streams_wait))
+		return refused(HEC_BUSY, "detection is behind (limits.lag_max)");
 	struct answer a = find_body(q);
 	if (a.code == HEC_SUCCESS && q->body.n == 0)
 		a.code = HEC_NO_DATA;

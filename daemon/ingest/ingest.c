@@ -123,6 +123,7 @@ static int open_worker(struct ingest *i, const struct ingest_options *o, size_t 
 	                                         .evidence = w->evidence,
 	                                         .inbox = o->inbox,
 	                                         .content = o->content,
+	                                         .backlog_memory = o->config->backlog_memory,
 	                                         .numbered = note_producer,
 	                                         .arg = &i->shared.producers};
 	w->pipeline = pipeline_new(&options);
@@ -402,9 +403,14 @@ int ingest_hung(struct ingest *i, uint64_t since_mono)
 	return -1;
 }
 
-static const char *stall_text(int r)
+/* Why the worker takes nothing in, or not all. */
+static const char *stall_text(struct worker *w)
 {
-	return r == 0 ? "" : r == -EAGAIN ? "the officer is behind" : strerror(-r);
+	int r = atomic_load(&w->stalled);
+
+	if (r)
+		return r == -EAGAIN ? "the officer is behind" : strerror(-r);
+	return atomic_load(&w->streams_wait) ? "detection is behind (limits.lag_max)" : "";
 }
 
 void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, size_t *ret_count)
@@ -419,7 +425,11 @@ void ingest_workers(struct ingest *i, Isod__V1__WorkerStatus ***ret_statuses, si
 		s->evidence = atomic_load_explicit(&w->evidence_upto, memory_order_relaxed);
 		s->detected = atomic_load_explicit(&w->detected_upto, memory_order_relaxed);
 		s->redetecting = !atomic_load(&w->serving);
-		s->stalled = xstrdup(stall_text(atomic_load(&w->stalled)));
+		s->stalled = xstrdup(stall_text(w));
+		s->lag_bytes = atomic_load_explicit(&w->lag_bytes, memory_order_relaxed);
+		s->lag_oldest_ns = atomic_load_explicit(&w->lag_oldest_ns, memory_order_relaxed);
+		s->lag_on_disk = atomic_load_explicit(&w->lag_on_disk, memory_order_relaxed);
+		s->held_up = atomic_load(&w->held_up);
 	}
 	*ret_statuses = list;
 	*ret_count = i->worker_count;
@@ -442,7 +452,8 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 		pauses += atomic_load_explicit(&i->workers[n].accept_pauses, memory_order_relaxed);
 		redetected += atomic_load_explicit(&i->workers[n].redetected, memory_order_relaxed);
 		failures += atomic_load_explicit(&i->workers[n].redetect_failures,
-		                                 memory_order_relaxed);
+		                                 memory_order_relaxed) +
+		            counts.left_out;
 		stalls += atomic_load_explicit(&i->workers[n].stalls, memory_order_relaxed);
 		dropped +=
 			atomic_load_explicit(&i->workers[n].mailbox_dropped, memory_order_relaxed) +

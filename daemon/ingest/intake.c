@@ -132,6 +132,9 @@ static void take_posted(struct worker *w, bool close_it)
 	struct batch_list list;
 	struct producer_batch *b;
 
+	/* They wait in `posted`: how many there can be is for their producers' windows. */
+	if (atomic_load(&w->streams_wait))
+		return;
 	batch_list_init(&list);
 	pthread_mutex_lock(&in->lock);
 	batch_list_move(&list, &in->posted);

@@ -4,6 +4,9 @@
  * the ledger could hold it after a power cut took its frame; the sender, who was not told that the frame is safe, sends
  * it again, and it would count twice.
  *
+ * Detection follows evidence at its own pace, record by record in order, so "detected" is one number: the sequence that the
+ * next tally tells. What a crash leaves undetected is what re-detection begins with.
+ *
  * A tally must be one record (half a tally in the ledger would count some sources twice after a crash), and a record
  * must fit the ring. So when the sources counted since the last tally would fill what a record may take, a tally is
  * put in at that point, earlier than the clock would. */
@@ -18,6 +21,7 @@
 #include "base/mem.h"
 #include "event/decode.h"
 #include "event/logsource.h"
+#include "ingest/backlog.h"
 #include "ingest/match_record.h"
 #include "ingest/marks.h"
 #include "ingest/source.h"
@@ -31,8 +35,12 @@
 #define REDETECT_BATCH 256
 #define REDETECT_TALLY 64
 
-/* Records that wait for the disk: past this the worker waits too. Some ten thousand matches. */
+/* Records that wait for the disk: past this detection waits too. Some ten thousand matches. */
 #define HELD_MAX ((size_t)8 << 20)
+
+/* Detection looks at the clock after so many events, which take microseconds each; where they take longer, after each. */
+#define DETECT_STEP 16
+#define STEP_LONG   (NS_PER_MS / 4)
 
 struct held {
 	size_t size;
@@ -61,13 +69,19 @@ struct pipeline {
 	uint64_t durable; /* evidence up to here is on the disk */
 	uint64_t asked;   /* the newest that a match in `out` needs there */
 	size_t tally_max;
+	bool full; /* the ring was, when last tried */
 	uint64_t untallied;
+	struct backlog backlog;
+	unsigned step; /* events to the next look at the clock */
+	int unread;    /* with what it could not be read when last tried */
+	bool live;     /* frames are being taken in: `backlog` follows evidence */
 	/* Whose evidence is being counted: this worker's own or, while re-detecting, maybe another's. */
 	size_t worker;
-	uint64_t upto; /* the last sequence processed while re-detecting */
+	uint64_t upto;  /* the last sequence that was detected */
+	uint64_t again; /* … while re-detecting */
 	bool redetecting;
 	/* Written by the worker's thread, read by any. */
-	_Atomic uint64_t incomplete, limited;
+	_Atomic uint64_t incomplete, limited, left_out;
 	uint64_t incomplete_told, incomplete_mono; /* up to which it was logged, and when */
 };
 
@@ -111,6 +125,8 @@ struct pipeline *pipeline_new(const struct pipeline_options *o)
 
 	p->o = *o;
 	p->worker = o->worker;
+	p->upto = segment_next(o->evidence) - 1;
+	p->step = 1;
 	p->tally_max = half < RECORD_BODY_MAX ? half : RECORD_BODY_MAX;
 	event_setup(&p->event);
 	detector_init(&p->now, o->content, o->worker);
@@ -126,6 +142,7 @@ void pipeline_free(struct pipeline *p)
 {
 	if (!p)
 		return;
+	backlog_release(&p->backlog);
 	event_release(&p->event);
 	detector_release(&p->now);
 	detector_release(&p->next);
@@ -163,7 +180,7 @@ static void put_record(struct pipeline *p, const Isod__V1__Record *record)
 {
 	size_t size = isod__v1__record__get_packed_size(record);
 
-	struct held held = {size, p->redetecting ? 0 : segment_next(p->o.evidence) - 1};
+	struct held held = {size, p->redetecting ? 0 : p->upto};
 
 	if (size > p->tally_max - sizeof(size)) {
 		/* Only a rule set with absurd texts gets here: the limits of match_record.h are below. */
@@ -178,7 +195,7 @@ static void put_record(struct pipeline *p, const Isod__V1__Record *record)
 
 static uint64_t counted_upto(const struct pipeline *p)
 {
-	return p->redetecting ? p->upto : segment_next(p->o.evidence) - 1;
+	return p->redetecting ? p->again : p->live ? p->upto : pipeline_evidence(p);
 }
 
 /* A tally of what was counted; `known` sources stay in the table. */
@@ -235,14 +252,24 @@ uint64_t pipeline_detected(const struct pipeline *p)
 
 uint64_t pipeline_untallied(const struct pipeline *p)
 {
-	return p->untallied;
+	return p->untallied + (p->live ? pipeline_evidence(p) - p->upto : 0);
+}
+
+struct pipeline_lag pipeline_lag(const struct pipeline *p)
+{
+	const struct backlog *b = &p->backlog;
+
+	if (!p->live)
+		return (struct pipeline_lag){0};
+	return (struct pipeline_lag){.records = pipeline_evidence(p) - p->upto,
+	                             .bytes = b->bytes + segment_pending(p->o.evidence),
+	                             .oldest_ns = b->oldest_ns,
+	                             .on_disk = b->on_disk};
 }
 
 size_t pipeline_pending(const struct pipeline *p)
 {
-	size_t held = p->out.n - p->out_at;
-
-	return segment_pending(p->o.evidence) + (held > HELD_MAX ? held : 0);
+	return segment_pending(p->o.evidence);
 }
 
 bool pipeline_waits(const struct pipeline *p)
@@ -273,6 +300,7 @@ static int publish(struct pipeline *p)
 		}
 		p->out_at += sizeof(held) + held.size;
 	}
+	p->full = r < 0;
 	inbox_publish(p->o.inbox, p->o.worker);
 	/* What is held moves down only when that is the smaller part. */
 	if (p->out_at > p->out.n / 2) {
@@ -284,13 +312,11 @@ static int publish(struct pipeline *p)
 
 int pipeline_write(struct pipeline *p)
 {
-	int r = 0;
+	int r = segment_pending(p->o.evidence) ? segment_flush(p->o.evidence) : 0;
 
-	if (p->out.n - p->out_at > HELD_MAX)
-		return pipeline_commit(p);
-	if (segment_pending(p->o.evidence))
-		r = segment_flush(p->o.evidence);
-	return r < 0 || p->out.n == p->out_at ? r : publish(p);
+	if (r == 0 && p->out.n > p->out_at)
+		publish(p);
+	return r;
 }
 
 int pipeline_commit(struct pipeline *p)
@@ -307,7 +333,8 @@ int pipeline_commit(struct pipeline *p)
 
 struct pipeline_counts pipeline_counts(const struct pipeline *p)
 {
-	return (struct pipeline_counts){counts_get(&p->incomplete), counts_get(&p->limited)};
+	return (struct pipeline_counts){counts_get(&p->incomplete), counts_get(&p->limited),
+	                                counts_get(&p->left_out)};
 }
 
 /* Nothing vanishes in silence: the frame is in evidence whole, but rules did not see all of it. */
@@ -392,16 +419,19 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 	count(p, frame, n);
 }
 
+/* The first frame: what evidence held before it was the matter of pipeline_redetect. */
+static void go_live(struct pipeline *p)
+{
+	backlog_init(&p->backlog, p->o.evidence, p->o.backlog_memory);
+	p->upto = p->backlog.given;
+	p->live = true;
+}
+
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e)
 {
-	struct evidence frame = *e;
-
-	frame.source = str_head(e->source, SOURCE_NAME_MAX);
-	uint64_t sequence = evidence_append(p->o.evidence, received_ns, &frame);
-	if (frame.flags & EVIDENCE_NUMBERED)
-		marks_note(&p->marks, producer_of_source(frame.source), frame.sequence);
-	detect(p, sequence, received_ns, &frame);
-	tally_if_full(p);
+	if (!p->live)
+		go_live(p);
+	evidence_append(p->o.evidence, received_ns, e);
 }
 
 /* A note in evidence, as read or as written. */
@@ -415,14 +445,101 @@ static void count_lost(struct pipeline *p, uint64_t received_ns, const struct ev
 void pipeline_lost(struct pipeline *p, uint64_t now_ns, struct str source, enum evidence_loss loss,
                    uint64_t lost)
 {
-	const struct evidence e = {.source = str_head(source, SOURCE_NAME_MAX),
-	                           .flags = EVIDENCE_LOSS,
-	                           .loss = loss,
-	                           .lost = lost};
+	const struct evidence e = {
+		.source = source, .flags = EVIDENCE_LOSS, .loss = loss, .lost = lost};
 
-	evidence_append(p->o.evidence, now_ns, &e);
-	count_lost(p, now_ns, &e);
+	pipeline_frame(p, now_ns, &e);
+}
+
+static void note_number(struct pipeline *p, const struct evidence *frame)
+{
+	struct str producer = producer_of_source(frame->source);
+
+	marks_note(&p->marks, producer, frame->sequence);
+	if (p->redetecting && producer.n && p->o.numbered)
+		p->o.numbered(p->o.arg, producer, frame->sequence);
+}
+
+/* One record of evidence, of now or of before. 1 for a frame, 0 for a note, -EBADMSG. */
+static int detect_record(struct pipeline *p, const struct record *record)
+{
+	struct evidence frame;
+	int r = evidence_parse(record->body, &frame);
+
+	if (r < 0)
+		return r;
+	if (frame.flags & EVIDENCE_LOSS) {
+		count_lost(p, record->time_ns, &frame);
+	} else {
+		if (frame.flags & EVIDENCE_NUMBERED)
+			note_number(p, &frame);
+		detect(p, record->sequence, record->time_ns, &frame);
+		r = 1;
+	}
 	tally_if_full(p);
+	return r;
+}
+
+/* ---- what waits ---- */
+
+/* Evidence that this process has written cannot be read. Returns true when it is left out. */
+static bool note_unread(struct pipeline *p, int r, const char *error)
+{
+	if (r != p->unread)
+		log_error("worker %zu: what waits for detection cannot be read: %s%s", p->o.worker,
+		          error, r == -EBADMSG ? "; it is left out" : "");
+	p->unread = r;
+	if (r == -EBADMSG)
+		counts_add(&p->left_out, 1);
+	return r == -EBADMSG;
+}
+
+/* The look at the clock: true when the time is over. *last: when it was looked at before. */
+static bool time_is_over(struct pipeline *p, uint64_t until, uint64_t *last)
+{
+	uint64_t now = clock_mono();
+
+	if (now - *last > STEP_LONG)
+		p->step = 1;
+	else if (p->step < DETECT_STEP)
+		p->step *= 2;
+	*last = now;
+	return now >= until;
+}
+
+int pipeline_detect(struct pipeline *p, uint64_t until)
+{
+	struct record record;
+	char error[512] = "";
+	unsigned done = 0;
+	uint64_t last = clock_mono();
+	int r = 0;
+
+	for (;; done++) {
+		if (p->full)
+			return -EAGAIN;
+		if (!p->live)
+			return 0;
+		if (p->out.n - p->out_at > HELD_MAX)
+			return -EINPROGRESS;
+		if (done >= p->step) {
+			if (time_is_over(p, until, &last))
+				return 1;
+			done = 0;
+		}
+		r = backlog_next(&p->backlog, &record, error, sizeof(error));
+		if (r == 0)
+			break;
+		if (r == -EAGAIN || (r < 0 && note_unread(p, r, error)))
+			continue;
+		if (r < 0)
+			return r;
+		p->unread = 0;
+		p->upto = record.sequence;
+		(void)detect_record(p, &record);
+	}
+	p->upto = p->backlog.given;
+	return 0;
 }
 
 /* ---- evidence once more ---- */
@@ -436,41 +553,25 @@ static bool commit_patiently(struct pipeline *p, bool (*go_on)(void *, bool), vo
 	return go_on(arg, false);
 }
 
-static void note_again(struct pipeline *p, const struct evidence *frame)
-{
-	struct str producer = producer_of_source(frame->source);
-
-	marks_note(&p->marks, producer, frame->sequence);
-	if (producer.n && p->o.numbered)
-		p->o.numbered(p->o.arg, producer, frame->sequence);
-}
-
 static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
                             bool (*go_on)(void *, bool), void *arg, char *error, size_t error_size)
 {
 	struct record record;
-	struct evidence frame;
 	int64_t frames = 0;
 	uint64_t records = 0;
 	int r;
 
 	while ((r = segment_read(reader, &record, error, error_size)) > 0) {
-		r = evidence_parse(record.body, &frame);
+		uint64_t before = p->again;
+		p->again = record.sequence;
+		r = detect_record(p, &record);
 		if (r < 0) {
+			p->again = before;
 			snprintf(error, error_size, "record %llu is no evidence",
 			         (unsigned long long)record.sequence);
 			break;
 		}
-		p->upto = record.sequence;
-		if (frame.flags & EVIDENCE_LOSS) {
-			count_lost(p, record.time_ns, &frame);
-		} else {
-			if (frame.flags & EVIDENCE_NUMBERED)
-				note_again(p, &frame);
-			detect(p, record.sequence, record.time_ns, &frame);
-			frames++;
-		}
-		tally_if_full(p);
+		frames += r;
 		if (++records % REDETECT_BATCH)
 			continue;
 		if (records % (REDETECT_BATCH * REDETECT_TALLY) == 0)
@@ -494,7 +595,7 @@ int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, ui
 		return r;
 	p->worker = worker;
 	p->redetecting = true;
-	p->upto = from - 1;
+	p->again = from - 1;
 	int64_t frames = redetect_all(p, reader, go_on, arg, error, error_size);
 	segment_reader_close(reader);
 	sources_forget(&p->sources);
@@ -505,5 +606,5 @@ int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, ui
 
 uint64_t pipeline_redetected(const struct pipeline *p)
 {
-	return p->upto;
+	return p->again;
 }

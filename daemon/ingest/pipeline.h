@@ -1,8 +1,11 @@
 /* What happens to one frame, in order: evidence, decode, classify, detect, and the records that go to the officer.
  * One pipeline per worker thread; also used to re-detect evidence after a crash. Nothing here knows sockets.
  *
- * pipeline_frame appends to evidence in memory and gathers matches. These are published when the evidence before them is
- * on the disk, so that no match ever refers to a frame that a crash or a power cut took. */
+ * These are two phases. pipeline_frame appends to evidence in memory and pipeline_write writes it: that is all that
+ * taking in, and an acknowledgement, depends on. pipeline_detect then works through what was written, in order, as far as
+ * its time allows; what it does not come to waits in evidence (ingest/backlog.h), however much that is. Matches are
+ * published when the evidence before them is on the disk, so that no match ever refers to a frame that a crash or a power
+ * cut took. */
 #ifndef ISOD_INGEST_PIPELINE_H
 #define ISOD_INGEST_PIPELINE_H
 
@@ -23,6 +26,7 @@ struct pipeline_options {
 	struct segment_log *evidence; /* the worker's own */
 	struct inbox *inbox;
 	struct content *content; /* the pipeline takes a reference; it counts as worker `worker` */
+	size_t backlog_memory; /* bytes of undetected evidence kept in memory; what follows is read back from the disk */
 	/* Evidence that is detected again holds a numbered frame: its producer is that far. May be NULL. */
 	void (*numbered)(void *arg, struct str producer, uint64_t sequence);
 	void *arg;
@@ -33,8 +37,8 @@ struct pipeline;
 struct pipeline *pipeline_new(const struct pipeline_options *o);
 void pipeline_free(struct pipeline *p);
 
-/* One frame. `e->source` and `e->frame` are copied where needed. A numbered one's sequence becomes its producer's mark in
- * the next tally; like all records that is published behind its evidence, as a mark that outlived its frames in a power
+/* One frame, into evidence. `e->source` and `e->frame` are copied. When it is detected, a numbered one's sequence becomes its
+ * producer's mark in the next tally; like all records that is published behind its evidence, as a mark that outlived its frames in a power
  * cut would make the producer's own copy of them unwelcome. */
 void pipeline_frame(struct pipeline *p, uint64_t received_ns, const struct evidence *e);
 /* `lost` frames of the source did not become events: noted in evidence, and counted as refused or shed. */
@@ -42,22 +46,34 @@ void pipeline_lost(struct pipeline *p, uint64_t now_ns, struct str source, enum 
                    uint64_t lost);
 
 /* Another content, in two steps: prepare does what takes time (and may be repeated with a newer one), switch puts it in
- * the place of the old one. No event is worked on by both: every frame before the switch is the old one's, every frame
- * after it the new one's. */
+ * the place of the old one. No event is worked on by both: every frame that was detected before the switch is the old
+ * one's, every other the new one's. So what waits in evidence at the switch is the new one's too: who loads better rules
+ * to catch up with a flood need not wait until the old ones have seen all of it. */
 void pipeline_prepare(struct pipeline *p, struct content *content);
 void pipeline_switch(struct pipeline *p);
 
 /* Between two frames: takes up the compiled form of the content's rules if there is one by now. Costs nothing else. */
 void pipeline_refresh(struct pipeline *p);
 
-/* Ends a batch: writes evidence (write(2)), then publishes the records whose evidence is on the disk by now. 0; -EAGAIN
- * when the ring was full (some are still held back: stop reading from sockets and call again soon); -errno when evidence
- * cannot be written (same). When very much waits for the disk, as pipeline_commit. */
+/* Ends a batch of frames: writes evidence (write(2)), then publishes the records whose evidence is on the disk by now, as
+ * far as the ring has room. 0; -errno when evidence cannot be written (stop reading from sockets and call again soon). */
 int pipeline_write(struct pipeline *p);
-/* The same, with fdatasync(2) of the evidence: afterwards nothing is held. */
+/* Detects what was written, until nothing waits (0) or, by clock_mono(), it is `until` (1: there is more). It stops early with
+ * -EAGAIN when the ring is full (until pipeline_write has found room), -EINPROGRESS when too much waits for the disk (until
+ * pipeline_durable), -errno when what waits on the disk cannot be read (the log tells why). */
+int pipeline_detect(struct pipeline *p, uint64_t until);
+/* pipeline_write with fdatasync(2) of the evidence: afterwards nothing that was detected is held. -EAGAIN when the ring was
+ * full: call again soon. */
 int pipeline_commit(struct pipeline *p);
-/* Bytes of evidence that wait to be written, and of records if they are too many: what an input that outruns the
- * disk would grow. */
+/* What waits for detection. */
+struct pipeline_lag {
+	uint64_t records, bytes; /* of evidence; bytes are an estimate while on_disk */
+	uint64_t
+		oldest_ns; /* arrival of the oldest, or of one a little before it; 0: nothing waits */
+	bool on_disk;      /* more than is kept in memory */
+};
+struct pipeline_lag pipeline_lag(const struct pipeline *p);
+/* Bytes of evidence that wait to be written: what an input that outruns the disk would grow. */
 size_t pipeline_pending(const struct pipeline *p);
 /* A match waits for its evidence to be on the disk; and evidence up to this sequence is. */
 bool pipeline_waits(const struct pipeline *p);
@@ -66,16 +82,17 @@ void pipeline_durable(struct pipeline *p, uint64_t upto);
 struct pipeline_counts {
 	uint64_t incomplete; /* events of which fields past a limit were left out (event/event.h) */
 	uint64_t limited;    /* tests of rules that a bound cut short, and that so did not hold */
+	uint64_t left_out;   /* times that damaged evidence was left out */
 };
 struct pipeline_counts pipeline_counts(const struct pipeline *p);
 /* The newest sequence in evidence, and the newest that was detected. */
 uint64_t pipeline_evidence(const struct pipeline *p);
 uint64_t pipeline_detected(const struct pipeline *p);
-/* Frames counted and not yet in a tally. */
+/* Records of evidence that are not in a tally yet. */
 uint64_t pipeline_untallied(const struct pipeline *p);
 /* True when something was counted since the last tally. */
 bool pipeline_has_tally(const struct pipeline *p);
-/* Puts a tally of everything up to the last frame behind the matches; it goes out with pipeline_commit, or
+/* Puts a tally of everything that was detected behind the matches; it goes out with pipeline_commit, or
  * pipeline_write once its evidence is on the disk. */
 void pipeline_tally(struct pipeline *p);
 

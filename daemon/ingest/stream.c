@@ -35,10 +35,11 @@ static void wait_for(struct connection *c, short what)
 	event_add(&c->io, NULL);
 }
 
-/* A peer that does not read our answers is not read either. */
+/* A peer that does not read our answers is not read either, and nobody while detection is too far behind. */
 static bool may_read(const struct connection *c)
 {
-	return !c->closing && !c->held_back && !(c->relp && relp_session_is_full(c->relp));
+	return !c->closing && !c->held_back && !atomic_load(&c->worker->streams_wait) &&
+	       !(c->relp && relp_session_is_full(c->relp));
 }
 
 void stream_rearm(struct connection *c)
@@ -446,7 +447,8 @@ static void shake_hands(struct connection *c)
 		evtimer_add(&c->timer, c->worker->idle_timeout);
 	log_handshake(c);
 	/* The first frames may have come along with the end of the handshake. */
-	read_once(c);
+	mark_unread(c, true);
+	stream_rearm(c);
 }
 
 static void on_io(evutil_socket_t fd, short what, void *arg)
@@ -469,6 +471,8 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 	}
 	if (may_read(c))
 		read_once(c);
+	else
+		stream_rearm(c);
 }
 
 /* Input does not touch the timer: it looks, when it fires, how long the silence is. */
@@ -479,7 +483,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	const struct config *config = w->shared->config;
 	bool patient = c->open && !c->closing;
 	uint64_t limit = patient ? config->idle_timeout_ns : config->handshake_timeout_ns;
-	uint64_t since = c->last_ns > w->stall_end ? c->last_ns : w->stall_end;
+	bool unread = patient && atomic_load(&w->streams_wait); /* it may not be silent at all */
+	uint64_t stall_end = unread ? clock_mono() : w->stall_end;
+	uint64_t since = c->last_ns > stall_end ? c->last_ns : stall_end;
 	uint64_t silence = clock_mono() - since;
 
 	(void)fd;
@@ -515,6 +521,8 @@ void stream_read_unread(struct worker *w)
 {
 	struct connection *last = TAILQ_LAST(&w->unread, connection_queue), *c, *next;
 
+	if (atomic_load(&w->streams_wait))
+		return;
 	/* Those that stay unread queue up behind `last`. */
 	for (c = TAILQ_FIRST(&w->unread); c; c = next) {
 		next = c == last ? NULL : TAILQ_NEXT(c, unread);
@@ -529,6 +537,8 @@ void stream_expire(struct worker *w)
 	const uint64_t limit = w->shared->config->frame_timeout_ns;
 	struct connection *c, *next;
 
+	if (atomic_load(&w->streams_wait))
+		w->stall_end = clock_mono(); /* it is not for them that their frames have no end */
 	for (c = TAILQ_FIRST(&w->unfinished); c; c = next) {
 		uint64_t since = c->began_ns > w->stall_end ? c->began_ns : w->stall_end;
 		uint64_t age = clock_mono() - since;
@@ -539,6 +549,15 @@ void stream_expire(struct worker *w)
 		}
 		give_up_frame(c, "a frame was not finished in time (frame_timeout)");
 	}
+}
+
+void stream_read_again(struct worker *w)
+{
+	for (struct connection *c = LIST_FIRST(&w->connections); c; c = LIST_NEXT(c, all))
+		if (c->open && !c->closing) {
+			stream_resume(c);
+			stream_rearm(c);
+		}
 }
 
 void stream_finish_reading(struct worker *w)

@@ -1,8 +1,12 @@
 /* A worker's thread: re-detect what the ledger has not counted, then serve sockets until told to stop.
  *
- * Back-pressure needs no bookkeeping here: when the ring is full or evidence cannot be written, the thread simply
- * does not return to its loop but tries again, so nothing of this worker is read, accepted or taken from the mailbox,
- * and peers feel it through their own full socket buffers. Time-outs count from the end of such a stall.
+ * A turn of the loop takes in first: what sockets have, into evidence, and the answers that the disk allows. Then it gives
+ * detection a slice of time (detect.c), and while that has more to do, the loop does not wait for sockets, it only looks.
+ * So a burst is taken in and acknowledged at the speed of the disk, whatever the rules cost.
+ *
+ * When evidence cannot be written, back-pressure needs no bookkeeping: the thread simply does not return to its loop but
+ * tries again, so nothing of this worker is read, accepted or taken from the mailbox, and peers feel it through their own
+ * full socket buffers. Time-outs count from the end of such a stall.
  *
  * Nothing ticks while nothing happens: the sync timer runs only while evidence is dirty, the tally timer only while
  * there is something to tally. */
@@ -91,16 +95,20 @@ static void stall_sleep(unsigned ms)
 static void log_stall(const struct worker *w, int r)
 {
 	if (r == -EAGAIN)
-		log_notice("worker %zu: the officer is behind; reading waits", w->index);
+		log_notice("worker %zu: the officer is behind; everything waits", w->index);
 	else
 		log_error("worker %zu: cannot write evidence: %s; reading waits", w->index,
 		          strerror(-r));
 }
 
-static void publish_progress(struct worker *w)
+void worker_publish_progress(struct worker *w)
 {
 	struct pipeline *p = w->pipeline;
+	struct pipeline_lag lag = pipeline_lag(p);
 
+	atomic_store_explicit(&w->lag_bytes, lag.bytes, memory_order_relaxed);
+	atomic_store_explicit(&w->lag_oldest_ns, lag.oldest_ns, memory_order_relaxed);
+	atomic_store_explicit(&w->lag_on_disk, lag.on_disk, memory_order_relaxed);
 	atomic_store_explicit(&w->untallied, pipeline_untallied(p), memory_order_relaxed);
 	atomic_store_explicit(&w->evidence_upto, pipeline_evidence(p), memory_order_relaxed);
 	atomic_store_explicit(&w->detected_upto, pipeline_detected(p), memory_order_relaxed);
@@ -128,8 +136,7 @@ static void note_turn(struct worker *w)
 	atomic_store_explicit(&w->turned_mono, clock_mono(), memory_order_relaxed);
 }
 
-/* pipeline_write or pipeline_commit; while that fails the thread stays here. Gives up only when stopping. */
-static void insist(struct worker *w, int (*act)(struct pipeline *p))
+void worker_insist(struct worker *w, int (*act)(struct pipeline *p))
 {
 	uint64_t begin = 0;
 	unsigned ms = STALL_FIRST_MS;
@@ -140,7 +147,7 @@ static void insist(struct worker *w, int (*act)(struct pipeline *p))
 		if (!begin) {
 			begin = now;
 			count_add(&w->stalls, 1);
-			publish_progress(w);
+			worker_publish_progress(w);
 		}
 		atomic_store(&w->stalled, r);
 		if (r != said && !w->gave_up && (r != -EAGAIN || ms == STALL_LONGEST_MS))
@@ -160,7 +167,7 @@ static void insist(struct worker *w, int (*act)(struct pipeline *p))
 	if (failed && r == 0)
 		worker_tell_evidence(w, 0);
 	atomic_store(&w->stalled, 0);
-	publish_progress(w);
+	worker_publish_progress(w);
 }
 
 /* ---- another content ---- */
@@ -178,7 +185,7 @@ static void swap_content(struct worker *w)
 		return;
 	pipeline_prepare(w->pipeline, s->content);
 	pipeline_tally(w->pipeline);
-	insist(w, pipeline_commit);
+	worker_insist(w, pipeline_commit);
 	if (atomic_fetch_add(&s->parked, 1) + 1 == w->workers && s->parked_all)
 		s->parked_all(s->arg);
 	while (atomic_load(&s->released) < wanted) {
@@ -215,11 +222,10 @@ static void after_turn(struct worker *w)
 	durable_take(w);
 	if (w->handled) {
 		w->handled = false;
-		insist(w, pipeline_write);
-		if (pipeline_has_tally(w->pipeline))
-			timer_arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+		worker_insist(w, pipeline_write);
 	}
 	durable_turn(w);
+	detect_turn(w);
 }
 
 /* ---- what streams and datagrams call ---- */
@@ -237,7 +243,7 @@ void worker_take(struct worker *w, struct listener_counts *counts, uint64_t now_
 		count_add(&counts->bytes, e->frame.n);
 	}
 	if (pipeline_pending(w->pipeline) >= COMMIT_BYTES)
-		insist(w, pipeline_write);
+		worker_insist(w, pipeline_write);
 }
 
 void worker_frame(struct worker *w, struct listener_counts *counts, struct str source,
@@ -576,7 +582,7 @@ static void begin_serving(struct worker *w)
 		event_add(&p->event, NULL);
 	}
 	take_mailbox(w, false);
-	publish_progress(w);
+	worker_publish_progress(w);
 	w->serving = true;
 }
 
@@ -596,11 +602,14 @@ static void finish_serving(struct worker *w)
 			datagram_take(p, LAST_DATAGRAMS);
 	}
 	accept_handed(w, true);
+	atomic_store(&w->streams_wait, false);
 	stream_finish_reading(w);
 	take_mailbox(w, true);
 	intake_close(w);
+	worker_insist(w, pipeline_write);
+	detect_finish(w);
 	pipeline_tally(w->pipeline);
-	insist(w, pipeline_commit);
+	worker_insist(w, pipeline_commit);
 	durable_finish(w);
 	stream_close_all(w);
 	for (size_t i = 0; i < w->port_count; i++)
@@ -621,8 +630,9 @@ static void *worker_main(void *arg)
 		begin_serving(w);
 	after_turn(w);
 	while (!atomic_load(&w->stopping)) {
-		event_base_loop(w->base,
-		                EVLOOP_ONCE | (TAILQ_EMPTY(&w->unread) ? 0 : EVLOOP_NONBLOCK));
+		bool more = w->behind || w->handled ||
+		            (!TAILQ_EMPTY(&w->unread) && !atomic_load(&w->streams_wait));
+		event_base_loop(w->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0));
 		stream_read_unread(w);
 		after_turn(w);
 		swap_content(w);
@@ -694,6 +704,7 @@ int worker_open(struct worker *w, struct ingest_shared *shared, size_t index, si
 	open_ports(w, listeners, listener_count);
 	datagram_init(w);
 	durable_init(w);
+	detect_init(w);
 	intake_init(w);
 	return 0;
 }

@@ -183,10 +183,16 @@ struct worker {
 	size_t headroom;
 
 	struct event wake, sync_timer, ack_timer, tally_timer, accept_timer, frame_timer;
+	struct event detect_timer;
 	int wake_fd;  /* eventfd: own events wait, or the worker shall stop */
 	bool handled; /* this turn of the loop gave the pipeline something */
 	bool evidence_dirty, sync_failing;
-	bool own_evidence; /* while it detects again: that of this worker */
+	bool behind;        /* detection has more to do, and can */
+	unsigned detect_ms; /* the pause before it is tried again; 0: it is not held up */
+	bool held_up_told;  /* the log knows of that */
+	bool hold_told;     /* the log knows that streams wait … */
+	uint64_t hold_mono; /* … and when it was last told */
+	bool own_evidence;  /* while it detects again: that of this worker */
 	struct waiter_queue waiters, syncing;
 	struct syncer syncer;
 	struct intake intake;
@@ -209,6 +215,10 @@ struct worker {
 	_Atomic uint64_t redetect_failures; /* damaged evidence that was left out */
 	_Atomic uint64_t stalls, untallied, redetected, reports_dropped;
 	_Atomic uint64_t evidence_upto, detected_upto;
+	_Atomic uint64_t lag_bytes, lag_oldest_ns; /* struct pipeline_lag */
+	_Atomic bool lag_on_disk;
+	_Atomic bool streams_wait; /* streams are not read: detection is lag_max behind */
+	_Atomic bool held_up;      /* detection waits for the officer */
 	_Atomic uint64_t accept_pauses;
 	_Atomic int stalled; /* what keeps it from taking anything in, negative errno; or 0 */
 	_Atomic int storage; /* with what evidence cannot be written, the same */
@@ -263,6 +273,19 @@ void worker_delay_accepting(struct port *p);
 /* There was room for a connection. */
 void worker_accepted(struct worker *w);
 
+/* pipeline_write or pipeline_commit; while that fails the thread stays here. Gives up only when stopping. */
+void worker_insist(struct worker *w, int (*act)(struct pipeline *p));
+/* Others may know how far it is. */
+void worker_publish_progress(struct worker *w);
+
+/* ---- detection (detect.c) ---- */
+
+void detect_init(struct worker *w);
+/* Once a turn of the loop, when what was taken in is written: some time for detection. */
+void detect_turn(struct worker *w);
+/* For the end: all that waits, if that is done soon. */
+void detect_finish(struct worker *w);
+
 /* ---- the disk (durable.c) ---- */
 
 void durable_init(struct worker *w);
@@ -308,6 +331,8 @@ void accept_handed(struct worker *w, bool last);
 void stream_expire(struct worker *w);
 /* Goes on with the connections in w->unread: once a turn of the loop. */
 void stream_read_unread(struct worker *w);
+/* w->streams_wait is over: all connections are read again. */
+void stream_read_again(struct worker *w);
 /* For the end: reads what has arrived on every connection … */
 void stream_finish_reading(struct worker *w);
 /* … and closes them, when the frames are on the disk: the last answers go out. */

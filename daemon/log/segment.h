@@ -123,6 +123,17 @@ bool segment_broken(const struct segment_log *l);
 int segment_sync_begin(struct segment_log *l, int *ret_fd);
 int segment_sync_end(struct segment_log *l, int result);
 
+/* The folder it was opened with. */
+const char *segment_dir(const struct segment_log *l);
+
+/* Whoever follows the log in memory is called after each write that was complete, with all that it wrote: whole records as
+ * they stand in the file. It may take the buffer and leave an empty one in its place. NULL: nobody. */
+void segment_follow(struct segment_log *l, void (*written)(void *arg, struct buf *bytes),
+                    void *arg);
+/* Of evidence: the first record of such bytes, which are advanced past it; its body points into them. False: there is none (a seal is
+ * left out). */
+bool segment_take(struct str *bytes, struct record *ret);
+
 /* ---- reading: any number of readers, also of a log that is being written ---- */
 struct segment_reader;
 
@@ -131,6 +142,9 @@ struct segment_reader;
 int segment_reader_open(const char *dir, enum segment_kind kind, uint64_t from,
                         struct segment_reader **ret, char *error, size_t error_size);
 void segment_reader_close(struct segment_reader *r);
+/* Of evidence, before the first segment_read, for the writer's own process that reads what it has just written: the checksums are proven,
+ * the chain is not. */
+void segment_reader_trust(struct segment_reader *r);
 /* 1 and *ret; 0 at the end (ask again later: what was written since is read then); -EBADMSG with `error` naming file,
  * offset and sequence, or -errno. Proves CRC, sequence and chain of all it passes, from the start of the segment
  * that holds `from`. */

@@ -111,6 +111,7 @@ struct scan {
 	uint8_t chain[SHA256_BYTES];
 	struct sha256 *hash; /* evidence: begun, over the chain value and all since the last seal */
 	bool unsealed;       /* evidence: records since the last seal */
+	bool trusted;        /* the chain is not proven */
 	struct buf window;   /* bytes of the file from window_at on */
 	uint64_t window_at;
 	const char *wrong; /* what a failed read or a bad header means, in words; else NULL */

@@ -21,6 +21,7 @@ struct segment_reader {
 	uint64_t from;
 	struct scan scan;
 	bool open;         /* `scan` is */
+	bool trusted;      /* the chain is not proven */
 	uint64_t before;   /* bytes of the segments done with */
 	uint64_t count;    /* segments begun … */
 	uint64_t packed;   /* … and how many of them are compressed */
@@ -100,6 +101,7 @@ static int open_at(struct segment_reader *r, char *error, size_t error_size)
 	if (e <= 0)
 		return e;
 	r->open = true;
+	r->scan.trusted = r->trusted;
 	r->count++;
 	r->packed += r->scan.unpacker != NULL;
 	const char *wrong = at == 0 ? check_beginning(r, &r->scan) : NULL;
@@ -162,6 +164,7 @@ static int go_on(struct segment_reader *r, uint64_t first, bool newest, char *er
 	r->count++;
 	scan_close(&r->scan);
 	r->scan = next;
+	r->scan.trusted = r->trusted;
 	r->packed += next.unpacker != NULL;
 	r->damaged = first;
 	return 1;
@@ -221,6 +224,11 @@ void segment_reader_close(struct segment_reader *r)
 	close(r->dir_fd);
 	free(r->dir);
 	free(r);
+}
+
+void segment_reader_trust(struct segment_reader *r)
+{
+	r->trusted = true;
 }
 
 int segment_read(struct segment_reader *r, struct record *ret, char *error, size_t error_size)

@@ -300,6 +300,10 @@ static const char *follow_chain(struct scan *s, const char *p, size_t total, boo
 {
 	uint8_t digest[SHA256_BYTES];
 
+	if (s->trusted) {
+		s->unsealed = s->header.kind == SEGMENT_EVIDENCE && !seal;
+		return NULL;
+	}
 	if (s->header.kind == SEGMENT_EVIDENCE && !seal) {
 		sha256_add(s->hash, str_make(p, total));
 		s->unsealed = true;
@@ -418,7 +422,7 @@ const char *scan_check_seam(const struct scan *s, const struct scan *next)
 		return "it repeats sequences of the segment before it";
 	if (h->first > s->next && h->kind == SEGMENT_LEDGER)
 		return "records between it and the segment before it are missing";
-	if (memcmp(h->chain, s->chain, SHA256_BYTES) != 0)
+	if (!s->trusted && memcmp(h->chain, s->chain, SHA256_BYTES) != 0)
 		return "it does not follow the segment before it: one is missing or was replaced";
 	return NULL;
 }

@@ -39,6 +39,8 @@ struct segment_log {
 	int broken;          /* the error of a failed fdatasync; 0: none */
 	struct sha256 *hash; /* evidence: of the chain value and all since the last seal */
 	uint8_t chain[SHA256_BYTES];
+	void (*follow)(void *arg, struct buf *bytes);
+	void *follow_arg;
 };
 
 static int fail(const struct segment_log *l, int r, const char *what, char *error,
@@ -306,6 +308,34 @@ const uint8_t *segment_chain(const struct segment_log *l)
 	return l->chain;
 }
 
+const char *segment_dir(const struct segment_log *l)
+{
+	return l->dir;
+}
+
+void segment_follow(struct segment_log *l, void (*written)(void *arg, struct buf *bytes), void *arg)
+{
+	l->follow = written;
+	l->follow_arg = arg;
+}
+
+bool segment_take(struct str *bytes, struct record *ret)
+{
+	while (bytes->n >= RECORD_HEADER_BYTES) {
+		const char *p = bytes->p;
+		uint32_t length = get_le32(p);
+		/* Only evidence has seals, and a ledger's record has a trailer. */
+		size_t n = length & ~SEAL_BIT;
+		*bytes = str_skip(*bytes, RECORD_HEADER_BYTES + n);
+		if (length & SEAL_BIT)
+			continue;
+		*ret = (struct record){get_le64(p + 8), get_le64(p + 16),
+		                       str_make(p + RECORD_HEADER_BYTES, n)};
+		return true;
+	}
+	return false;
+}
+
 bool segment_broken(const struct segment_log *l)
 {
 	return l->broken != 0;
@@ -421,6 +451,8 @@ static int write_pending(struct segment_log *l)
 		return r;
 	l->size += l->pending.n;
 	l->written = l->absorbed = 0;
+	if (l->follow)
+		l->follow(l->follow_arg, &l->pending);
 	buf_reset(&l->pending);
 	return 0;
 }

@@ -241,6 +241,11 @@ static uint64_t redetecting_of(const Isod__V1__WorkerStatus *w)
 	return w->redetecting;
 }
 
+static uint64_t lag_bytes_of(const Isod__V1__WorkerStatus *w)
+{
+	return w->lag_bytes;
+}
+
 static uint64_t stalled_of(const Isod__V1__WorkerStatus *w)
 {
 	return w->stalled[0] != '\0';
@@ -254,12 +259,14 @@ static const struct {
          evidence_of},
 	{"isod_worker_detection_lag_records", "gauge",
          "Records in evidence that the rules have not seen.", undetected_of},
+	{"isod_worker_detection_lag_bytes", "gauge", "Bytes of them.", lag_bytes_of},
 	{"isod_worker_ledger_lag_records", "gauge", "Records that the ledger has not counted.",
          unledgered_of},
 	{"isod_worker_queue_bytes", "gauge", "Of records that wait for the officer.", ring_of},
 	{"isod_worker_queue_size_bytes", "gauge", "Of those at most.", ring_size_of},
 	{"isod_worker_redetecting", "gauge", "1: it goes over evidence once more.", redetecting_of},
-	{"isod_worker_stalled", "gauge", "1: it takes nothing in.", stalled_of},
+	{"isod_worker_stalled", "gauge", "1: it takes nothing in, or nothing from streams.",
+         stalled_of},
 };
 
 static void put_workers(struct buf *out, const Isod__V1__Status *s)
@@ -274,6 +281,16 @@ static void put_workers(struct buf *out, const Isod__V1__Status *s)
 			put_labelled(out, worker_numbers[n].name, "worker", index,
 			             worker_numbers[n].of(s->workers[i]));
 		}
+	}
+	if (s->n_workers)
+		prometheus_family(out, "isod_worker_detection_oldest_seconds", "gauge",
+		                  "When the oldest record that the rules have not seen arrived; "
+		                  "0: there is none.");
+	for (size_t i = 0; i < s->n_workers; i++) {
+		snprintf(index, sizeof(index), "%u", s->workers[i]->worker);
+		prometheus_seconds(out, "isod_worker_detection_oldest_seconds",
+		                   &(struct prometheus_label){"worker", index}, 1,
+		                   (int64_t)s->workers[i]->lag_oldest_ns);
 	}
 }
 

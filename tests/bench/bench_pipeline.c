@@ -136,6 +136,16 @@ static void take(void *arg, size_t worker, struct str packed)
 	b->work += packed.n;
 }
 
+static void detect_written(struct bench *b)
+{
+	pipeline_write(b->pipeline);
+	while (pipeline_detect(b->pipeline, UINT64_MAX) != 0) {
+		pipeline_commit(b->pipeline);
+		while (inbox_drain(&b->inbox, 1000, take, b))
+			continue;
+	}
+}
+
 static void do_pipeline(struct bench *b)
 {
 	struct evidence e = {.source = STR(SOURCE)};
@@ -145,10 +155,11 @@ static void do_pipeline(struct bench *b)
 		pipeline_frame(b->pipeline, NS_PER_DAY, &e);
 		if (pipeline_pending(b->pipeline) < BATCH_BYTES)
 			continue;
-		pipeline_write(b->pipeline);
+		detect_written(b);
 		while (inbox_drain(&b->inbox, 1000, take, b))
 			continue;
 	}
+	detect_written(b);
 	pipeline_tally(b->pipeline);
 	pipeline_commit(b->pipeline);
 	while (inbox_drain(&b->inbox, 1000, take, b))

@@ -133,6 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	bed.matches = bed.received = 0;
 	pipeline_frame(bed.pipeline, UINT64_C(1700000000000000000), &e);
+	must(pipeline_write(bed.pipeline) == 0);
+	must(pipeline_detect(bed.pipeline, UINT64_MAX) == 0);
 	pipeline_tally(bed.pipeline);
 	must(pipeline_commit(bed.pipeline) == 0);
 	while (inbox_drain(&bed.inbox, 1000, take, NULL))

@@ -107,6 +107,9 @@ static inline void bed_init(struct bed *b, const char *rule)
 		.listeners = b->listeners,
 		.evidence_segment_bytes = (uint64_t)64 << 20,
 		.evidence_sync_ns = 50 * NS_PER_MS,
+		.evidence_sync_bytes = (uint64_t)1 << 20,
+		.backlog_memory = (uint64_t)4 << 20,
+		.lag_max = (uint64_t)256 << 20,
 		.evidence_ack_ns = 1 * NS_PER_MS,
 		.tally_interval_ns = 20 * NS_PER_MS,
 	};
