@@ -269,7 +269,7 @@ install: all
 	install -m755 $(PLUGINS:%=$(BUILD)/plugins/%) $(DESTDIR)$(PREFIX)/lib/isod/plugins
 	cp -R conf/*.yaml conf/rules $(DESTDIR)/etc/isod
 	install -m644 proto/*.proto $(DESTDIR)$(PREFIX)/share/isod/proto
-	install -m644 systemd/isod.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m644 systemd/isod.service systemd/isod.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m644 systemd/isod.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/isod.conf
 	install -m644 systemd/isod.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/isod.conf
 

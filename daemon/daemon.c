@@ -19,6 +19,7 @@
 
 #include "alarm.h"
 #include "api/api.h"
+#include "base/activation.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/path.h"
@@ -45,6 +46,7 @@
 struct isod {
 	struct config *config;
 	int lock_fd;
+	struct activation *passed; /* sockets, until every door has asked for its own */
 	struct event_base *base;
 	struct event *signals[3];
 	struct event *answers; /* producers' batches are done with */
@@ -618,6 +620,14 @@ static const uint8_t *ledger_head(void *arg)
 	return officer_head(d->officer);
 }
 
+static int finish_activation(struct isod *d, char *error)
+{
+	struct activation *passed = d->passed;
+
+	d->passed = NULL;
+	return activation_finish(passed, error, ERROR_TEXT);
+}
+
 static int open_edges(struct isod *d, char *error)
 {
 	const struct state *state = officer_state(d->officer);
@@ -641,6 +651,7 @@ static int open_edges(struct isod *d, char *error)
 	                                .content = on_content,
 	                                .ingest = on_ingest,
 	                                .refused = on_refused,
+	                                .passed = d->passed,
 	                                .arg = d};
 	const struct ingest_options ingest = {.clock = &d->clock,
 	                                      .config = d->config,
@@ -651,7 +662,8 @@ static int open_edges(struct isod *d, char *error)
 	                                      .arg = d,
 	                                      .cursors = state->cursors,
 	                                      .cursor_count = state->cursor_count,
-	                                      .producers = &state->producers};
+	                                      .producers = &state->producers,
+	                                      .passed = d->passed};
 
 	const struct books_options books = {.config = d->config,
 	                                    .base = d->base,
@@ -671,6 +683,8 @@ static int open_edges(struct isod *d, char *error)
 		r = escalate_open(&escalate, &d->escalate, error, ERROR_TEXT);
 	if (r == 0)
 		r = api_open(&api, &d->api, error, ERROR_TEXT);
+	if (r == 0)
+		r = finish_activation(d, error);
 	if (r == 0)
 		r = books_open(&books, &d->books, error, ERROR_TEXT);
 	if (r == 0)
@@ -702,8 +716,11 @@ static int start_officer(struct isod *d)
 static int start_all(struct isod *d)
 {
 	char error[ERROR_TEXT] = "";
-	int r = load_content(d);
+	/* First: what is in the environment must be out of it before there is a thread or a child. */
+	int r = activation_open(&d->passed, error, ERROR_TEXT);
 
+	if (r == 0)
+		r = load_content(d);
 	if (r == 0)
 		r = lock_state(d);
 	if (r == 0)
@@ -789,6 +806,7 @@ void isod_stop(struct isod *d)
 	escalate_close(d->escalate);
 	alarm_free(d->alarm);
 	d->alarm = NULL;
+	activation_free(d->passed);
 	view_close(d->view);
 	officer_close(d->officer);
 	ingest_free(d->ingest);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "api/api_internal.h"
+#include "base/activation.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
@@ -26,6 +27,7 @@
 
 #define CONNECTIONS_KEPT 16 /* of API_CONNECTIONS_MAX, for root and the daemon's own account */
 #define BACKLOG          128
+#define REASON_MAX       512
 
 static const struct timeval tell_delay = {
 	0, 250000}; /* people do not see it, and storms fold into it */
@@ -182,6 +184,33 @@ static struct evconnlistener *listen_on(struct api *a, int fd, evconnlistener_cb
 	return l;
 }
 
+/* A socket that was passed, -ENOENT, or -errno with `error`. */
+static int take_passed(struct api *a, const struct activation_want *want, char *error,
+                       size_t error_size)
+{
+	char reason[REASON_MAX];
+	int fd = activation_take(a->options.passed, want, reason, sizeof(reason));
+
+	if (fd < 0 && fd != -ENOENT)
+		snprintf(error, error_size, "api: %s", reason);
+	return fd;
+}
+
+static int take_local(struct api *a, const char *path, char *error, size_t error_size)
+{
+	struct activation_want want = {.name = "api",
+	                               .what = "the API",
+	                               .stream = true,
+	                               .length = sizeof(struct sockaddr_un)};
+	struct sockaddr_un *sa = (struct sockaddr_un *)&want.address;
+
+	sa->sun_family = AF_UNIX;
+	if (strlen(path) >= sizeof(sa->sun_path))
+		return -ENOENT;
+	memcpy(sa->sun_path, path, strlen(path) + 1);
+	return take_passed(a, &want, error, error_size);
+}
+
 static int open_local(struct api *a, char *error, size_t error_size)
 {
 	const struct config *c = a->options.config;
@@ -189,8 +218,16 @@ static int open_local(struct api *a, char *error, size_t error_size)
 		c->api.socket ? xstrdup(c->api.socket) : xasprintf("%s/isod.sock", c->state_dir);
 	char *slash = strrchr(path, '/');
 	struct stat st;
-	int fd = 0;
+	int fd = take_local(a, path, error, error_size);
 
+	/* Who has bound it also sees to its permissions and its end. */
+	if (fd != -ENOENT) {
+		free(path);
+		if (fd >= 0)
+			a->local = listen_on(a, fd, on_local);
+		return fd < 0 ? fd : 0;
+	}
+	fd = 0;
 	if (slash && slash != path) {
 		*slash = '\0';
 		fd = path_make_dirs(path, 0755);
@@ -215,15 +252,12 @@ static int open_local(struct api *a, char *error, size_t error_size)
 	return 0;
 }
 
-static int bind_remote(const char *address, char bound[static NET_TEXT_MAX])
+static int bind_remote(const struct activation_want *want)
 {
-	struct sockaddr_storage sa;
-	socklen_t length;
+	const struct sockaddr_storage sa = want->address;
+	socklen_t length = want->length;
 	int on = 1, off = 0;
 
-	int r = net_parse(str_of(address), &sa, &length);
-	if (r < 0)
-		return r;
 	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
@@ -231,13 +265,32 @@ static int bind_remote(const char *address, char bound[static NET_TEXT_MAX])
 	    (sa.ss_family == AF_INET6 &&
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0) ||
 	    bind(fd, (const struct sockaddr *)&sa, length) < 0 || listen(fd, BACKLOG) < 0) {
-		r = -errno;
+		int r = -errno;
 		close(fd);
 		return r;
 	}
-	length = sizeof(sa);
-	if (getsockname(fd, (struct sockaddr *)&sa, &length) == 0)
-		net_text((const struct sockaddr *)&sa, bound);
+	return fd;
+}
+
+static int remote_socket(struct api *a, const char *address, char *error, size_t error_size)
+{
+	struct activation_want want = {
+		.name = "api-tls", .what = "the API over TLS", .stream = true, .dual = true};
+	int r = net_parse(str_of(address), &want.address, &want.length);
+
+	if (r < 0)
+		return fail(r, "cannot listen on", address, error, error_size);
+	int fd = take_passed(a, &want, error, error_size);
+	if (fd == -ENOENT) {
+		fd = bind_remote(&want);
+		if (fd < 0)
+			fail(fd, "cannot listen on", address, error, error_size);
+	}
+	if (fd < 0)
+		return fd;
+	want.length = sizeof(want.address);
+	if (getsockname(fd, (struct sockaddr *)&want.address, &want.length) == 0)
+		net_text((const struct sockaddr *)&want.address, a->address);
 	return fd;
 }
 
@@ -254,9 +307,9 @@ static int open_remote(struct api *a, char *error, size_t error_size)
 	int r = tls_context_new(true, &settings, &a->tls, error, error_size);
 	if (r < 0)
 		return r;
-	int fd = bind_remote(c->address, a->address);
+	int fd = remote_socket(a, c->address, error, error_size);
 	if (fd < 0)
-		return fail(fd, "cannot listen on", c->address, error, error_size);
+		return fd;
 	a->remote = listen_on(a, fd, on_remote);
 	return 0;
 }

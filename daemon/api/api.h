@@ -32,10 +32,13 @@ struct api_options {
 	int (*ingest)(void *arg, struct producer_batch *b);
 	/* A request was refused: isod's own event. */
 	void (*refused)(void *arg, const Isod__V1__Refusal *refusal);
+	struct activation
+		*passed; /* base/activation.h: asked before a socket is bound; may be NULL */
 	void *arg;
 };
 
-/* Binds the sockets; a unix socket that nobody answers on any more is replaced. 0 and *ret, or -errno with `error`. */
+/* Takes the sockets that options.passed has under the names "api" and "api-tls" or at the configured addresses, or binds
+ * them; a unix socket that nobody answers on any more is replaced. 0 and *ret, or -errno with `error`. */
 int api_open(const struct api_options *o, struct api **ret, char *error, size_t error_size);
 /* NULL is allowed. */
 void api_close(struct api *a);

@@ -5,8 +5,9 @@
  * (SO_RXQ_OVFL), and when asked what it is now (SO_MEMINFO). The first is exact in time and free; the second is needed
  * since nothing follows the end of a flood. Nobody knows whose the dropped ones were: to guess (all of the sender
  * before, or by shares) would put a wrong number under a right name, so they stand under "LISTENER/(kernel)". What is
- * dropped before isod has a socket, or after it was killed, the kernel tells nobody. Unix senders block instead of
- * losing something. */
+ * dropped before isod has a socket, or after it was killed, the kernel tells nobody; of a socket that was passed to isod
+ * it tells the sum, of which an earlier isod has counted a part that is not known. Unix senders block instead of losing
+ * something. */
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <stdio.h>
@@ -42,6 +43,19 @@ static bool is_datagram(const struct port *p)
 	       p->listener->config->kind == LISTENER_UNIX;
 }
 
+/* What the kernel has dropped by now: as at the last look when it cannot tell. */
+static uint32_t drops_of(const struct port *p)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t size = sizeof(info);
+
+	if (p->listener->config->kind != LISTENER_UDP ||
+	    getsockopt(p->fd, SOL_SOCKET, SO_MEMINFO, info, &size) < 0 ||
+	    size <= SK_MEMINFO_DROPS * sizeof(*info))
+		return p->overflow;
+	return info[SK_MEMINFO_DROPS];
+}
+
 void datagram_init(struct worker *w)
 {
 	bool any = false;
@@ -50,6 +64,9 @@ void datagram_init(struct worker *w)
 		any = any || is_datagram(&w->ports[i]);
 	if (!any)
 		return;
+	for (size_t i = 0; i < w->port_count; i++)
+		if (w->ports[i].listener->passed)
+			w->ports[i].overflow = drops_of(&w->ports[i]);
 	w->batch = xcalloc(1, sizeof(*w->batch));
 	w->batch->slot = w->shared->config->frame_max;
 	w->batch->bytes = xmalloc(BATCH * w->batch->slot);
@@ -146,13 +163,7 @@ static void note_overflow(struct port *p, struct msghdr *m)
 /* After the last datagram that is there for now. */
 static void look_at_drops(struct port *p)
 {
-	uint32_t info[SK_MEMINFO_VARS] = {0};
-	socklen_t size = sizeof(info);
-
-	if (p->listener->config->kind == LISTENER_UDP &&
-	    getsockopt(p->fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0 &&
-	    size > SK_MEMINFO_DROPS * sizeof(*info))
-		note_drops(p, info[SK_MEMINFO_DROPS]);
+	note_drops(p, drops_of(p));
 }
 
 static struct str without_line_end(struct str s)

@@ -52,15 +52,16 @@ static uint64_t raise_file_limit(uint64_t connections)
 	return limit.rlim_cur - besides;
 }
 
-static int open_listeners(struct ingest *i, char *error, size_t error_size)
+static int open_listeners(struct ingest *i, struct activation *passed, char *error,
+                          size_t error_size)
 {
 	const struct config *c = i->shared.config;
 	char reason[ERROR_TEXT];
 
 	i->listeners = xcalloc(c->listener_count, sizeof(*i->listeners));
 	for (size_t n = 0; n < c->listener_count; n++) {
-		int r = listener_open(&i->listeners[n], &c->listeners[n], i->worker_count, reason,
-		                      sizeof(reason));
+		int r = listener_open(&i->listeners[n], &c->listeners[n], i->worker_count, passed,
+		                      reason, sizeof(reason));
 		i->listener_count++;
 		if (r < 0) {
 			snprintf(error, error_size, "listener %s: %s", c->listeners[n].name,
@@ -173,7 +174,7 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 		i->cursors[n] = (struct worker_cursor){o->cursors[n].upto, o->cursors[n].seen_max};
 	i->shared.descriptors = raise_file_limit(o->config->connections_max);
 	if (r == 0)
-		r = open_listeners(i, error, error_size);
+		r = open_listeners(i, o->passed, error, error_size);
 	for (size_t n = 0; r == 0 && n < i->worker_count; n++)
 		r = open_worker(i, o, n, error, error_size);
 	if (r < 0) {

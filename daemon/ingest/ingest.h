@@ -26,6 +26,8 @@ struct ingest_options {
 	size_t cursor_count;
 	const struct map
 		*producers; /* from the ledger: struct producer_mark by producer; may be NULL */
+	struct activation
+		*passed; /* base/activation.h: asked before a socket is bound; may be NULL */
 };
 
 /* Opens evidence, binds every listener, loads certificates. 0 and *ret, or -errno with the reason (naming the listener

@@ -1,6 +1,10 @@
 /* Sockets. Each worker gets a socket of its own on the same address (SO_REUSEPORT), so that the kernel shares out
  * connections and datagrams and no worker ever wakes for another's. The price is that a second daemon of the same
- * user could join in unseen and take half of the traffic; a socket without the option, bound first, finds that out. */
+ * user could join in unseen and take half of the traffic; a socket without the option, bound first, finds that out.
+ *
+ * A socket that was passed to us (base/activation.h) is one, so all workers share it: each waits on a descriptor of its
+ * own, whoever is first accepts, and accept.c shares out. Datagrams are read by worker 0 alone, as the kernel's count of
+ * dropped ones is the socket's. It outlives us: what waits in it at the end is our successor's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -36,6 +40,27 @@ static int socket_new(int family, bool stream)
 	int fd = socket(family, type, 0);
 
 	return fd < 0 ? -errno : fd;
+}
+
+static int buffer_of(int fd)
+{
+	int bytes = 0;
+	socklen_t size = sizeof(bytes);
+
+	return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) < 0 ? 0 : bytes;
+}
+
+/* Who has bound it may have had the privilege to make it larger than we can: a socket of our own tells what we can. */
+static void enlarge_passed(int fd, int bytes)
+{
+	int own = socket_new(AF_UNIX, false);
+
+	if (own < 0)
+		return;
+	enlarge(own, bytes);
+	if (buffer_of(own) > buffer_of(fd))
+		enlarge(fd, bytes);
+	close(own);
 }
 
 struct address {
@@ -116,7 +141,56 @@ static int probe(const struct address *a)
 	return 0;
 }
 
-static int open_inet(struct listener *l, char *error, size_t error_size)
+/* Descriptors of a socket that was passed, if there is one. 0, -ENOENT, or -errno with `error`. */
+static int take_passed(struct listener *l, struct activation *passed, const struct address *a,
+                       char *error, size_t error_size)
+{
+	const struct listener_config *c = l->config;
+	char *what = xasprintf("listener %s", c->name);
+	const struct activation_want want = {.name = c->name,
+	                                     .what = what,
+	                                     .stream = a->stream,
+	                                     .dual = !a->six_only,
+	                                     .address = a->sa,
+	                                     .length = a->length};
+	int fd = activation_take(passed, &want, error, error_size);
+
+	free(what);
+	if (fd < 0)
+		return fd;
+	l->passed = true;
+	l->fds[0] = fd;
+	for (size_t w = 1; a->stream && w < l->workers; w++) {
+		l->fds[w] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (l->fds[w] < 0) {
+			snprintf(error, error_size, "%s: %s", c->address, strerror(errno));
+			return -errno;
+		}
+	}
+	if (!a->stream)
+		enlarge_passed(fd, a->buffer);
+	if (!a->stream && c->kind == LISTENER_UDP)
+		(void)set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	return 0;
+}
+
+static int bind_inet(struct listener *l, struct address *a)
+{
+	int r = *port_of(&a->sa) ? probe(a) : 0;
+
+	for (size_t w = 0; r == 0 && w < l->workers; w++) {
+		int fd = bind_one(a, true);
+		l->fds[w] = fd;
+		/* Port 0: the kernel has chosen for the first; the others share it. */
+		if (fd < 0)
+			r = fd;
+		else if (getsockname(fd, (struct sockaddr *)&a->sa, &a->length) < 0)
+			r = -errno;
+	}
+	return r;
+}
+
+static int open_inet(struct listener *l, struct activation *passed, char *error, size_t error_size)
 {
 	const struct listener_config *c = l->config;
 	struct address a = {.stream = listener_is_stream(c),
@@ -129,17 +203,13 @@ static int open_inet(struct listener *l, char *error, size_t error_size)
 		return r;
 	}
 	without_ipv6(&a);
-	if (*port_of(&a.sa))
-		r = probe(&a);
-	for (size_t w = 0; r == 0 && w < l->workers; w++) {
-		int fd = bind_one(&a, true);
-		l->fds[w] = fd;
-		/* Port 0: the kernel has chosen for the first; the others share it. */
-		if (fd < 0)
-			r = fd;
-		else if (getsockname(fd, (struct sockaddr *)&a.sa, &a.length) < 0)
-			r = -errno;
-	}
+	r = take_passed(l, passed, &a, error, error_size);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0 && getsockname(l->fds[0], (struct sockaddr *)&a.sa, &a.length) < 0)
+		r = -errno;
+	if (r == -ENOENT)
+		r = bind_inet(l, &a);
 	if (r < 0) {
 		snprintf(error, error_size, "cannot listen on %s: %s", c->address, strerror(-r));
 		return r;
@@ -170,6 +240,16 @@ static int remove_stale(const struct sockaddr_un *sa)
 	return unlink(sa->sun_path) < 0 ? -errno : 0;
 }
 
+/* A socket that was passed: its permissions, and its removal, are the matter of who has bound it. */
+static int adopt_unix(struct listener *l, struct sockaddr_un *sa)
+{
+	socklen_t length = sizeof(*sa);
+
+	if (getsockname(l->fds[0], (struct sockaddr *)sa, &length) < 0)
+		return -errno;
+	return set_option(l->fds[0], SOL_SOCKET, SO_PASSCRED, 1);
+}
+
 static int bind_unix(struct listener *l, const struct sockaddr_un *sa)
 {
 	int r = remove_stale(sa);
@@ -188,22 +268,27 @@ static int bind_unix(struct listener *l, const struct sockaddr_un *sa)
 	return set_option(fd, SOL_SOCKET, SO_PASSCRED, 1);
 }
 
-static int open_unix(struct listener *l, char *error, size_t error_size)
+static int open_unix(struct listener *l, struct activation *passed, char *error, size_t error_size)
 {
+	struct address a = {.length = sizeof(struct sockaddr_un), .buffer = UNIX_BUFFER};
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	size_t n = strlen(l->config->address);
 	int r = -ENAMETOOLONG;
 
 	if (n < sizeof(sa.sun_path)) {
 		memcpy(sa.sun_path, l->config->address, n);
-		r = bind_unix(l, &sa);
+		memcpy(&a.sa, &sa, sizeof(sa));
+		r = take_passed(l, passed, &a, error, error_size);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		r = r == 0 ? adopt_unix(l, &sa) : bind_unix(l, &sa);
 	}
 	if (r < 0) {
 		snprintf(error, error_size, "cannot listen on %s: %s", l->config->address,
 		         r == -EEXIST ? "there is a file that is no socket" : strerror(-r));
 		return r;
 	}
-	memcpy(l->address, sa.sun_path, n + 1);
+	snprintf(l->address, sizeof(l->address), "%.*s", (int)sizeof(sa.sun_path), sa.sun_path);
 	return 0;
 }
 
@@ -218,8 +303,8 @@ static int open_tls(struct listener *l, char *error, size_t error_size)
 	return tls_context_new(true, &settings, &l->tls, error, error_size);
 }
 
-int listener_open(struct listener *l, const struct listener_config *c, size_t workers, char *error,
-                  size_t error_size)
+int listener_open(struct listener *l, const struct listener_config *c, size_t workers,
+                  struct activation *passed, char *error, size_t error_size)
 {
 	int r = 0;
 
@@ -238,8 +323,8 @@ int listener_open(struct listener *l, const struct listener_config *c, size_t wo
 	if (listener_has_tls(c))
 		r = open_tls(l, error, error_size);
 	if (r == 0)
-		r = c->kind == LISTENER_UNIX ? open_unix(l, error, error_size)
-		                             : open_inet(l, error, error_size);
+		r = c->kind == LISTENER_UNIX ? open_unix(l, passed, error, error_size)
+		                             : open_inet(l, passed, error, error_size);
 	return r;
 }
 

@@ -586,7 +586,8 @@ static void begin_serving(struct worker *w)
 	w->serving = true;
 }
 
-/* Peers count as delivered what the kernel took for us: read it before the sockets close. */
+/* Peers count as delivered what the kernel took for us: read it before the sockets close. Who waits at a socket that
+ * outlives us is better served whole by whom it is passed to next. */
 static void finish_serving(struct worker *w)
 {
 	for (size_t i = 0; i < w->port_count; i++) {
@@ -596,10 +597,10 @@ static void finish_serving(struct worker *w)
 			continue;
 		}
 		event_del(&p->event);
-		if (is_stream(p))
-			accept_readable(p->fd, EV_READ, p);
-		else
+		if (!is_stream(p))
 			datagram_take(p, LAST_DATAGRAMS);
+		else if (!p->listener->passed)
+			accept_readable(p->fd, EV_READ, p);
 	}
 	accept_handed(w, true);
 	atomic_store(&w->streams_wait, false);

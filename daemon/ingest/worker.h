@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <sys/un.h>
 
+#include "base/activation.h"
 #include "base/clock.h"
 #include "base/net.h"
 #include "ingest/ingest.h"
@@ -52,13 +53,15 @@ struct listener {
 	int *fds;                  /* one per worker, -1 for none */
 	struct listener_counts *counts;
 	size_t workers;
+	bool passed;           /* another has bound the socket and keeps it: all workers share it */
 	bool unlink;           /* the unix socket is ours to remove */
 	struct hec_acks *acks; /* listener_has_hec() only */
 };
 
-/* Binds for `workers` workers. 0, or -errno with the reason in `error` (then listener_close all the same). */
-int listener_open(struct listener *l, const struct listener_config *c, size_t workers, char *error,
-                  size_t error_size);
+/* Takes the socket that `passed` (may be NULL) has for it, or binds for `workers` workers. 0, or -errno with the reason in
+ * `error` (then listener_close all the same). */
+int listener_open(struct listener *l, const struct listener_config *c, size_t workers,
+                  struct activation *passed, char *error, size_t error_size);
 void listener_close(struct listener *l);
 
 static inline void count_add(_Atomic uint64_t *counter, uint64_t n)
