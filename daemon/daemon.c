@@ -726,8 +726,8 @@ static int start_all(struct isod *d)
 	if (r == 0)
 		r = open_loop(d);
 	if (r == 0)
-		r = watch_open(d->config, d->base, "starting: the ledger is read", &d->watch, error,
-		               sizeof(error));
+		r = watch_open(d->config, d->base, d->passed, "starting: the ledger is read",
+		               &d->watch, error, sizeof(error));
 	if (r == 0)
 		r = inbox_init(&d->inbox, d->config->workers, RING_BYTES);
 	d->inbox_open = r == 0;

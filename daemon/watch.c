@@ -138,12 +138,15 @@ static void on_render(struct buf *out, const Isod__V1__Status *status)
 
 /* ---- life ---- */
 
-int watch_open(const struct config *config, struct event_base *base, const char *phase,
-               struct watch **ret, char *error, size_t error_size)
+int watch_open(const struct config *config, struct event_base *base, struct activation *passed,
+               const char *phase, struct watch **ret, char *error, size_t error_size)
 {
 	struct watch *w = xcalloc(1, sizeof(*w));
-	const struct web_options web = {
-		.address = config->http_address, .ask = on_ask, .render = on_render, .arg = w};
+	const struct web_options web = {.address = config->http_address,
+	                                .passed = passed,
+	                                .ask = on_ask,
+	                                .render = on_render,
+	                                .arg = w};
 	int r = 0;
 
 	w->config = config;

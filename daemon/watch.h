@@ -7,6 +7,7 @@
 #include "config/config.h"
 
 struct api;
+struct activation;
 struct escalate;
 struct event_base;
 struct inbox;
@@ -14,10 +15,10 @@ struct ingest;
 struct officer;
 struct watch;
 
-/* Opens http.address, if there is one; until watch_begin it answers with what is going on: `phase`. 0 and *ret, or -errno
+/* Opens http.address, if there is one, or takes the socket that `passed` (may be NULL) has for it; until watch_begin it answers with what is going on: `phase`. 0 and *ret, or -errno
  * with `error`. */
-int watch_open(const struct config *config, struct event_base *base, const char *phase,
-               struct watch **ret, char *error, size_t error_size);
+int watch_open(const struct config *config, struct event_base *base, struct activation *passed,
+               const char *phase, struct watch **ret, char *error, size_t error_size);
 /* NULL is allowed, for `phase` not. */
 void watch_phase(struct watch *w, const char *phase);
 

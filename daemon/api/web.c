@@ -324,22 +324,41 @@ static int start_thread(struct web *w)
 	return -r;
 }
 
-static int listen_on(struct web *w, const char *address)
+static int bind_new(struct web *w, const struct sockaddr_storage *sa, socklen_t length)
 {
-	struct sockaddr_storage sa;
-	socklen_t length;
-	int on = 1, r = net_parse(str_of(address), &sa, &length);
+	int on = 1;
 
-	if (r < 0)
-		return r;
-	w->fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	w->fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (w->fd < 0)
 		return -errno;
 	(void)setsockopt(w->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(w->fd, (struct sockaddr *)&sa, length) < 0 || listen(w->fd, BACKLOG) < 0 ||
-	    getsockname(w->fd, (struct sockaddr *)&sa, &length) < 0)
+	if (bind(w->fd, (const struct sockaddr *)sa, length) < 0 || listen(w->fd, BACKLOG) < 0)
 		return -errno;
-	net_text((struct sockaddr *)&sa, w->address);
+	return 0;
+}
+
+/* A socket that was passed, or one of its own. 0, or -errno with the reason in `error`. */
+static int listen_on(struct web *w, char *error, size_t error_size)
+{
+	struct activation_want want = {.name = "http", .what = "http", .stream = true};
+	char reason[TEXT_MAX] = "";
+	int r = net_parse(str_of(w->o.address), &want.address, &want.length);
+
+	if (r == 0)
+		r = activation_take(w->o.passed, &want, reason, sizeof(reason));
+	if (r >= 0)
+		w->fd = r;
+	else if (r == -ENOENT)
+		r = bind_new(w, &want.address, want.length);
+	want.length = sizeof(want.address);
+	if (r >= 0 && getsockname(w->fd, (struct sockaddr *)&want.address, &want.length) < 0)
+		r = -errno;
+	if (r < 0) {
+		snprintf(error, error_size, "http: cannot listen on %s: %s", w->o.address,
+		         reason[0] ? reason : strerror(-r));
+		return r;
+	}
+	net_text((struct sockaddr *)&want.address, w->address);
 	return 0;
 }
 
@@ -365,14 +384,15 @@ int web_open(const struct web_options *o, const char *phase, struct web **ret, c
 	w->fd = -1;
 	w->phase = phase ? xstrdup(phase) : NULL;
 	pthread_mutex_init(&w->lock, NULL);
-	r = listen_on(w, o->address);
-	if (r == 0)
+	r = listen_on(w, error, error_size);
+	if (r == 0) {
 		r = make_events(w);
-	if (r == 0)
-		r = start_thread(w);
+		if (r == 0)
+			r = start_thread(w);
+		if (r < 0)
+			snprintf(error, error_size, "http: %s: %s", o->address, strerror(-r));
+	}
 	if (r < 0) {
-		snprintf(error, error_size, "http: cannot listen on %s: %s", o->address,
-		         strerror(-r));
 		web_close(w);
 		return r;
 	}

@@ -8,6 +8,7 @@
 #define ISOD_API_WEB_H
 
 #include "api.pb-c.h"
+#include "base/activation.h"
 #include "base/buf.h"
 
 #define WEB_CONNECTIONS_MAX 64 /* scrapers and probes are a handful */
@@ -15,7 +16,8 @@
 struct web;
 
 struct web_options {
-	const char *address; /* HOST:PORT */
+	const char *address;       /* HOST:PORT */
+	struct activation *passed; /* asked for "http" before it is bound; may be NULL */
 	/* From its thread: web_tell is to follow soon, from another one. */
 	void (*ask)(void *arg);
 	/* From its thread: /metrics of that status. */

@@ -1,5 +1,6 @@
 """Sockets that were bound before isod was started, as systemd passes those of isod.socket: isod takes them instead of
 binding, and what comes in while there is no isod waits for the next one."""
+import http.client
 import os
 import re
 import socket
@@ -94,6 +95,10 @@ def served(isod, sockets):
     for door in ("--tls", "--tcp", "--udp", "--unix"):
         isod.send(door, [LINE.format(f"{door} {i}") for i in range(20)])
     isod.wait_events(80)
+    web = http.client.HTTPConnection("127.0.0.1", port(sockets["http"]))
+    web.request("GET", "/readyz")
+    check(web.getresponse().status == 200, "/readyz over a socket that was passed")
+    web.close()
     check(not inherited(isod), f"children have {inherited(isod)}")
 
 
@@ -147,14 +152,15 @@ def left_over(isod, passed):
 
 
 def scenario():
-    with Activated("workers: 3\n", start=False) as isod:
+    with Activated("workers: 3\nhttp: {address: \"127.0.0.1:0\"}\n", start=False) as isod:
         sockets = {"tls": bound(("127.0.0.1", 0)), "tcp": bound(("127.0.0.1", 0)),
                    "udp": bound(("::", 0), socket.SOCK_DGRAM), "api": bound(isod.path("isod.sock")),
-                   "unix": bound(isod.path("log.sock"), socket.SOCK_DGRAM), "api-tls": bound(("127.0.0.1", 0))}
+                   "unix": bound(isod.path("log.sock"), socket.SOCK_DGRAM), "api-tls": bound(("127.0.0.1", 0)),
+                   "http": bound(("127.0.0.1", 0))}
         isod.listen_at("tcp", f"127.0.0.1:{port(sockets['tcp'])}")
         isod.listen_at("udp", f"*:{port(sockets['udp'])}")
         # By name where it has to be, as the configuration says port 0; else by address.
-        passed = [(n if n in ("tls", "api-tls") else NAMELESS, s) for n, s in sockets.items()]
+        passed = [(n if n in ("tls", "api-tls", "http") else NAMELESS, s) for n, s in sockets.items()]
         isod.start_with(passed)
         served(isod, sockets)
         waits(isod, sockets, passed)
