@@ -11,7 +11,7 @@ import subprocess
 import threading
 import zlib
 
-from harness import Isod, check, main, need
+from harness import BUILD, Isod, check, main, need
 
 GOOD, ACKING = "0f5c6c7e-good-token", "5d0e6f4a-acking-token"
 CHANNEL = "FE0ECFAD-13D5-401B-847D-77833BD77131"
@@ -165,7 +165,9 @@ def bombs(isod):
     wants(curl(isod, "/event", noise, headers=["Content-Encoding: gzip"]), 413, 27)
     status, _ = curl(isod, "/event", b"x" * (1 << 20))
     check(status == 413, f"a body past body_max: {status}")
-    check(resident(isod) < before + 64 * 1024, f"memory has grown from {before} to {resident(isod)} KiB")
+    # Sanitizers keep what was freed for a while.
+    room = (1024 if "san-" in BUILD else 64) * 1024
+    check(resident(isod) < before + room, f"memory has grown from {before} to {resident(isod)} KiB")
     told(isod, "more than 200 times", lambda: curl(isod, "/event", bomb, headers=["Content-Encoding: gzip"]))
     told(isod, "more than expanded_max", lambda: curl(isod, "/event", noise, headers=["Content-Encoding: gzip"]))
     told(isod, "(body_max)", lambda: curl(isod, "/event", b"x" * (1 << 20)))
