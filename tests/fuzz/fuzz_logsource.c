@@ -35,6 +35,49 @@ static struct logsources *load(struct str text)
 	return l;
 }
 
+static void fill(struct event *e, struct str lines)
+{
+	event_reset(e);
+	while (lines.p) {
+		struct str value = str_split(&lines, '\n'), name = str_split(&value, '=');
+		event_put(e, name, value.p ? value : STR(""), value.p ? VALUE_STRING : VALUE_NULL);
+	}
+}
+
+/* With a memory the answer is the same, whether it knows the event by now or not. */
+static void check_memory(const struct logsources *l, const struct logsources *shipped,
+                         struct event *e, struct str lines)
+{
+	static struct logsource_memo *of_shipped;
+	struct logsource_memo *memo = of_shipped;
+	struct logsource_set plain, remembered;
+	struct event other;
+
+	if (l != shipped || !memo)
+		memo = logsource_memo_new(l);
+	if (l == shipped)
+		of_shipped = memo;
+	event_setup(&other);
+	fill(&other, lines);
+	logsources_classify(l, &other, &plain);
+	for (int round = 0; round < 3; round++) {
+		fill(e, lines);
+		logsources_classify_with(l, memo, e, &remembered);
+		if (plain.any != remembered.any ||
+		    memcmp(plain.bits, remembered.bits, sizeof(plain.bits)) != 0 ||
+		    e->count != other.count)
+			abort();
+		for (size_t i = 0; i < e->count; i++)
+			if (!str_eq(e->fields[i].name, other.fields[i].name) ||
+			    !str_eq(e->fields[i].value, other.fields[i].value) ||
+			    e->fields[i].derived != other.fields[i].derived)
+				abort();
+	}
+	if (l != shipped)
+		logsource_memo_free(memo);
+	event_release(&other);
+}
+
 static void check(const struct logsources *l, struct event *e)
 {
 	struct logsource_set set, again;
@@ -77,10 +120,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (file.n && !(own = load(file)))
 		return 0;
 	event_setup(&e);
-	while (lines.p) {
-		struct str value = str_split(&lines, '\n'), name = str_split(&value, '=');
-		event_put(&e, name, value.p ? value : STR(""), value.p ? VALUE_STRING : VALUE_NULL);
-	}
+	fill(&e, lines);
+	check_memory(own ? own : shipped, shipped, &e, lines);
+	fill(&e, lines);
 	check(own ? own : shipped, &e);
 	event_release(&e);
 	logsources_free(own);
