@@ -66,14 +66,15 @@ def parse_metrics(text):
         if m:
             if m[1] == "TYPE":
                 check(m[2] not in families, f"two families {m[2]}")
-                check(m[3] in ("counter", "gauge", "untyped"), line)
+                check(m[3] in ("counter", "gauge", "histogram", "untyped"), line)
                 families[m[2]] = m[3]
                 family = m[2]
             continue
         m = re.fullmatch(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*",?)+\})? '
                          r"(-?\d+(?:\.\d+)?)", line)
         check(m, f"no sample: {line}")
-        check(m[1] == family, f"{line} stands in the family {family}")
+        parts = ("_bucket", "_sum", "_count") if families[family] == "histogram" else ("",)
+        check(m[1] in [family + part for part in parts], f"{line} stands in the family {family}")
         check(m[1] + (m[2] or "") not in samples, f"twice: {line}")
         samples[m[1] + (m[2] or "")] = float(m[3])
     return samples
