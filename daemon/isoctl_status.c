@@ -262,8 +262,8 @@ static void print_workers(const Isod__V1__Status *s)
 		else
 			table_add(&t, "%s",
 			          w->redetecting   ? "detects again"
-			          : w->held_up     ? "serves; the officer is behind"
-			          : w->lag_on_disk ? "serves; catches up from the disk"
+			          : w->held_up     ? "held up"
+			          : w->lag_on_disk ? "catches up"
 			                           : "serves");
 	}
 	table_print(&t);

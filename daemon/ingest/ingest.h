@@ -62,6 +62,8 @@ void ingest_answers(struct ingest *i, void (*answered)(void *arg, struct produce
  * is: what must stand between the two (new settings of the officer) is written now. ingest_swap_finish then lets the
  * workers go on with the new content.
  *
+ * Frames that are in evidence and wait for detection at that moment are the new content's, as in a start after a crash.
+ *
  * A worker that cannot write evidence, or whose ring is full, parks when it can again. Workers that are stopped stop
  * waiting and keep the old content. */
 void ingest_swap(struct ingest *i, struct content *content);
