@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pbjson.h"
+#include "event/origin.h"
 #include "isoctl_rules.h"
 
 /* ---- input ---- */
@@ -122,7 +123,8 @@ void stages_release(struct stages *s)
 	logsources_free(s->logsources);
 }
 
-static void decode(struct stages *s, const struct evidence *frame, uint64_t received_ns)
+static void decode(struct stages *s, const struct evidence *frame, uint64_t received_ns,
+                   bool stored)
 {
 	struct event *e = &s->event;
 
@@ -133,6 +135,9 @@ static void decode(struct stages *s, const struct evidence *frame, uint64_t rece
 	if (frame->flags & EVIDENCE_TRUNCATED)
 		e->flags |= EVENT_TRUNCATED;
 	event_decode(s->decoder, e, frame->frame);
+	/* Events in a file may tell of their origin what a test wants them to. */
+	if (stored)
+		origin_put(e, frame->identity);
 	s->incomplete += (e->flags & EVENT_INCOMPLETE) != 0;
 	s->sources = (struct logsource_set){0};
 	if (s->logsources)
@@ -141,12 +146,12 @@ static void decode(struct stages *s, const struct evidence *frame, uint64_t rece
 
 void stages_decode(struct stages *s, struct str frame, struct str source, uint64_t received_ns)
 {
-	decode(s, &(struct evidence){.frame = frame, .source = source}, received_ns);
+	decode(s, &(struct evidence){.frame = frame, .source = source}, received_ns, false);
 }
 
 void stages_decode_stored(struct stages *s, const struct record *r, const struct evidence *e)
 {
-	decode(s, e, r->time_ns);
+	decode(s, e, r->time_ns, true);
 }
 
 size_t stages_match(struct stages *s, const struct rule *const **ret_hits)

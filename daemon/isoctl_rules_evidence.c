@@ -89,9 +89,12 @@ static void visit(struct walk *w, uint32_t worker, const struct record *r)
 {
 	struct evidence e;
 
+	int parsed = evidence_parse(r->body, &e);
+	if (parsed == 0)
+		evidence_peers_note(w->peers, r->sequence, &e);
 	if (r->time_ns < w->from_ns || (w->to_ns && r->time_ns >= w->to_ns))
 		return;
-	if (evidence_parse(r->body, &e) < 0) {
+	if (parsed < 0) {
 		fprintf(stderr, "isoctl: worker %u: sequence %llu is no evidence\n", worker,
 		        (unsigned long long)r->sequence);
 		w->damaged++;
@@ -149,6 +152,7 @@ static void walk_worker(struct walk *w, const char *dir, uint32_t worker)
 	uint64_t from = find_start(w, dir), tried = 0;
 
 	w->workers++;
+	w->peers = evidence_peers_new();
 	while (read_from(w, dir, worker, &from) < 0) {
 		uint64_t next = segment_behind(dir, from);
 		if (next && next == tried)
@@ -157,6 +161,7 @@ static void walk_worker(struct walk *w, const char *dir, uint32_t worker)
 			break;
 		from = tried = next;
 	}
+	evidence_peers_free(w->peers);
 }
 
 /* ---- all workers ---- */

@@ -10,6 +10,7 @@ struct walk {
 	/* Called for each frame; the frame is valid until it returns. */
 	void (*frame)(void *arg, const struct record *r, uint32_t worker, const struct evidence *e);
 	void *arg;
+	struct evidence_peers *peers; /* the walk's own */
 	/* What came of it: */
 	uint64_t frames;
 	uint64_t

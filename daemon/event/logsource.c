@@ -502,7 +502,7 @@ static void add_entries(const struct look *k, struct logsource_set *ret)
 				continue;
 			for (size_t i = 0; i < s->count; i++)
 				mark(ret->bits, (size_t)s->first + i);
-			ret->any = true;
+			ret->any |= !s->beside;
 		}
 	}
 }

@@ -20,7 +20,7 @@ struct loader {
 static const char *const TOP_KEYS[] = {"strip", "rename", "fields", "derive", "sources"};
 static const char *const DERIVE_KEYS[] = {"field", "when", "from",    "value",
                                           "skip",  "only", "displace"};
-static const char *const SOURCE_KEYS[] = {"product", "category", "service", "when"};
+static const char *const SOURCE_KEYS[] = {"product", "category", "service", "when", "beside"};
 static const char *const TESTS[] = {"startswith", "endswith", "contains", "exists"};
 static const enum field_test TEST_KINDS[] = {FIELD_STARTS, FIELD_ENDS, FIELD_CONTAINS,
                                              FIELD_EXISTS};
@@ -565,7 +565,14 @@ static bool source_parse(struct loader *x, const struct yaml_node *node)
 		FAIL(x, node, "a log source needs 'when', its condition");
 		return false;
 	}
-	struct source s = {.when = when_parse(x, when, 1), .first = (uint16_t)l->entry_count};
+	const struct yaml_node *beside = yaml_get(node, "beside");
+	struct source s = {.when = when_parse(x, when, 1),
+	                   .first = (uint16_t)l->entry_count,
+	                   .beside = beside && str_eq(beside->text, STR("true"))};
+	if (beside && !s.beside) {
+		FAIL(x, beside, "'beside' is true, or left out");
+		return false;
+	}
 	if (!s.when || !add_source_entries(x, node, t))
 		return false;
 	s.count = (uint16_t)(l->entry_count - s.first);

@@ -125,6 +125,7 @@ struct prefix {
 struct source {
 	const struct when *when;
 	uint16_t first, count;
+	bool beside; /* says nothing of what the event is: rules of unknown log sources are tried on it still */
 };
 
 struct entry {

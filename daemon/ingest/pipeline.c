@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "event/decode.h"
 #include "event/logsource.h"
+#include "event/origin.h"
 #include "ingest/backlog.h"
 #include "ingest/match_record.h"
 #include "ingest/marks.h"
@@ -71,6 +72,7 @@ struct pipeline {
 	size_t tally_max;
 	bool full; /* the ring was, when last tried */
 	uint64_t untallied;
+	struct evidence_peers *peers; /* of the records that are being read; NULL: none yet */
 	struct backlog backlog;
 	unsigned step; /* events to the next look at the clock */
 	int unread;    /* with what it could not be read when last tried */
@@ -143,6 +145,7 @@ void pipeline_free(struct pipeline *p)
 	if (!p)
 		return;
 	backlog_release(&p->backlog);
+	evidence_peers_free(p->peers);
 	event_release(&p->event);
 	detector_release(&p->now);
 	detector_release(&p->next);
@@ -399,6 +402,7 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 	if (frame->flags & EVIDENCE_TRUNCATED)
 		e->flags |= EVENT_TRUNCATED;
 	event_decode(p->now.decoder, e, frame->frame);
+	origin_put(e, frame->identity);
 	if (p->now.content->parts.logsources) {
 		logsources_classify_with(p->now.content->parts.logsources, p->now.memo, e,
 		                         &sources);
@@ -419,11 +423,29 @@ static void detect(struct pipeline *p, uint64_t sequence, uint64_t received_ns,
 	count(p, frame, n);
 }
 
+/* What is read next is another log, or new connections to this one. */
+static void forget_peers(struct pipeline *p)
+{
+	evidence_peers_free(p->peers);
+	p->peers = NULL;
+}
+
+/* Few workers have peers that show who they are. */
+static void note_peer(struct pipeline *p, uint64_t sequence, struct evidence *frame)
+{
+	if (!(frame->flags & EVIDENCE_PEER))
+		return;
+	if (!p->peers)
+		p->peers = evidence_peers_new();
+	evidence_peers_note(p->peers, sequence, frame);
+}
+
 /* The first frame: what evidence held before it was the matter of pipeline_redetect. */
 static void go_live(struct pipeline *p)
 {
 	backlog_init(&p->backlog, p->o.evidence, p->o.backlog_memory);
 	p->upto = p->backlog.given;
+	forget_peers(p);
 	p->live = true;
 }
 
@@ -468,6 +490,7 @@ static int detect_record(struct pipeline *p, const struct record *record)
 
 	if (r < 0)
 		return r;
+	note_peer(p, record->sequence, &frame);
 	if (frame.flags & EVIDENCE_LOSS) {
 		count_lost(p, record->time_ns, &frame);
 	} else {
@@ -553,7 +576,8 @@ static bool commit_patiently(struct pipeline *p, bool (*go_on)(void *, bool), vo
 	return go_on(arg, false);
 }
 
-static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
+/* From `from` on; what is read before that only tells who the peers are. */
+static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader, uint64_t from,
                             bool (*go_on)(void *, bool), void *arg, char *error, size_t error_size)
 {
 	struct record record;
@@ -563,6 +587,12 @@ static int64_t redetect_all(struct pipeline *p, struct segment_reader *reader,
 
 	while ((r = segment_read(reader, &record, error, error_size)) > 0) {
 		uint64_t before = p->again;
+		if (record.sequence < from) {
+			struct evidence earlier;
+			if (evidence_parse(record.body, &earlier) == 0)
+				note_peer(p, record.sequence, &earlier);
+			continue;
+		}
 		p->again = record.sequence;
 		r = detect_record(p, &record);
 		if (r < 0) {
@@ -589,14 +619,16 @@ int64_t pipeline_redetect(struct pipeline *p, size_t worker, const char *dir, ui
                           size_t error_size)
 {
 	struct segment_reader *reader;
-	int r = segment_reader_open(dir, SEGMENT_EVIDENCE, from, &reader, error, error_size);
+	int r = segment_reader_open(dir, SEGMENT_EVIDENCE, evidence_peers_begin(dir, from), &reader,
+	                            error, error_size);
 
 	if (r < 0)
 		return r;
 	p->worker = worker;
 	p->redetecting = true;
 	p->again = from - 1;
-	int64_t frames = redetect_all(p, reader, go_on, arg, error, error_size);
+	forget_peers(p);
+	int64_t frames = redetect_all(p, reader, from, go_on, arg, error, error_size);
 	segment_reader_close(reader);
 	sources_forget(&p->sources);
 	p->worker = p->o.worker;

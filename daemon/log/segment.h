@@ -90,6 +90,8 @@ void segment_close(struct segment_log *l);
 
 /* The sequence the next record will get (the first one ever is 1). */
 uint64_t segment_next(const struct segment_log *l);
+/* The sequence of the first record in the segment that the next one goes to. */
+uint64_t segment_first(const struct segment_log *l);
 /* Makes the next record's sequence at least `sequence` (evidence lost in a power cut must not be re-used). A gap is
  * only possible at a segment's start: what is pending is flushed and a new segment is begun. 0 or -errno; -EINVAL for
  * a gap in a ledger. */

@@ -303,6 +303,11 @@ uint64_t segment_next(const struct segment_log *l)
 	return l->next;
 }
 
+uint64_t segment_first(const struct segment_log *l)
+{
+	return l->first;
+}
+
 const uint8_t *segment_chain(const struct segment_log *l)
 {
 	return l->chain;

@@ -40,20 +40,24 @@ Test(evidence, frames_come_back_exactly_as_they_arrived)
 	char long_source[400];
 	memset(long_source, 's', sizeof(long_source));
 	const struct evidence in[] = {
-		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0, 0, 0, STR_NONE},
-		{STR("hec/t@192.0.2.1"), EVIDENCE_META, STR("{}"), 0, 0, 0, STR("hec/event")},
-		{STR("hec/t@192.0.2.1"), EVIDENCE_META, STR(""), 0, 0, 0, STR("")},
+		{STR("tls/192.0.2.1"), 0, STR("<34>1 - - - - - - hello"), 0, 0, 0, STR_NONE, NULL,
+	         STR_NONE, 0},
+		{STR("hec/t@192.0.2.1"), EVIDENCE_META, STR("{}"), 0, 0, 0, STR("hec/event"), NULL,
+	         STR_NONE, 0},
+		{STR("hec/t@192.0.2.1"), EVIDENCE_META, STR(""), 0, 0, 0, STR(""), NULL, STR_NONE,
+	         0},
 		{STR("producer/a"), EVIDENCE_META | EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED,
-	         STR("both"), 7, 0, 0, STR("meta")},
+	         STR("both"), 7, 0, 0, STR("meta"), NULL, STR_NONE, 0},
 		{STR("udp/[2001:db8::1]"), EVIDENCE_TRUNCATED, str_make(nul, sizeof(nul)), 0, 0, 0,
-	         STR_NONE},
-		{STR(""), 0, STR(""), 0, 0, 0, STR_NONE},
-		{STR_NONE, 0, STR_NONE, 0, 0, 0, STR_NONE},
+	         STR_NONE, NULL, STR_NONE, 0},
+		{STR(""), 0, STR(""), 0, 0, 0, STR_NONE, NULL, STR_NONE, 0},
+		{STR_NONE, 0, STR_NONE, 0, 0, 0, STR_NONE, NULL, STR_NONE, 0},
 		{STR("producer/a"), EVIDENCE_NUMBERED, STR("numbered"), 0x1122334455667788, 0, 0,
-	         STR_NONE},
+	         STR_NONE, NULL, STR_NONE, 0},
 		{STR("producer/a"), EVIDENCE_NUMBERED | EVIDENCE_TRUNCATED, STR(""), UINT64_MAX, 0,
-	         0, STR_NONE},
-		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0, 0, 0, STR_NONE},
+	         0, STR_NONE, NULL, STR_NONE, 0},
+		{str_make(long_source, sizeof(long_source)), 0, STR("x"), 0, 0, 0, STR_NONE, NULL,
+	         STR_NONE, 0},
 	};
 	struct segment_log *l = open_log();
 	struct segment_reader *r;
@@ -89,7 +93,7 @@ Test(evidence, a_frame_past_the_records_limit_is_cut_and_marked)
 	struct evidence out;
 
 	evidence_append(l, 1,
-	                &(struct evidence){STR("tcp/x"), 0, str_make(frame, n), 0, 0, 0, STR_NONE});
+	                &(struct evidence){.source = STR("tcp/x"), .frame = str_make(frame, n)});
 	segment_close(l);
 	free(frame);
 	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, 0, &r, error, sizeof(error)), 0);
@@ -175,4 +179,112 @@ Test(evidence, what_is_no_evidence_is_refused)
 	cr_assert_eq(evidence_parse(str_make("\2\10\0\0\1\0xy", 8), &out), 0);
 	cr_assert(str_eq(out.meta, STR("x")));
 	cr_assert(str_eq(out.frame, STR("y")));
+}
+
+/* ---- who sent it ---- */
+
+static char first_identity[] = "web-1", other_identity[] = "db-1";
+
+/* Appends `count` frames of the peer, and reads all that there is from `from` on: how many frames of each are known. */
+static void append_many(struct segment_log *l, struct evidence_peer *p, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		evidence_append(
+			l, 1,
+			&(struct evidence){.source = STR("tls/x"), .frame = STR("f"), .peer = p});
+}
+
+struct known {
+	size_t first, other, unknown, told;
+};
+
+static struct known read_peers(uint64_t from)
+{
+	struct evidence_peers *peers = evidence_peers_new();
+	struct known k = {0};
+	struct segment_reader *r;
+	struct record record;
+	struct evidence e;
+	char error[256];
+
+	cr_assert_eq(segment_reader_open(dir, SEGMENT_EVIDENCE, evidence_peers_begin(dir, from), &r,
+	                                 error, sizeof(error)),
+	             0);
+	while (segment_read(r, &record, error, sizeof(error)) == 1) {
+		cr_assert_eq(evidence_parse(record.body, &e), 0);
+		cr_assert(str_eq(e.frame, STR("f")));
+		cr_assert_eq(e.flags & EVIDENCE_PEER, EVIDENCE_PEER);
+		k.told += e.identity.n > 0;
+		evidence_peers_note(peers, record.sequence, &e);
+		if (record.sequence < from)
+			continue;
+		k.first += str_eq(e.identity, str_of(first_identity));
+		k.other += str_eq(e.identity, str_of(other_identity));
+		k.unknown += e.identity.n == 0;
+	}
+	segment_reader_close(r);
+	evidence_peers_free(peers);
+	return k;
+}
+
+Test(evidence, an_identity_is_told_seldom_and_known_always)
+{
+	struct evidence_peer first = {.identity = str_of(first_identity)},
+			     other = {.identity = str_of(other_identity)};
+	struct segment_log *l = open_log();
+
+	for (size_t i = 0; i < 100; i++) {
+		append_many(l, &first, 99);
+		append_many(l, &other, 1);
+	}
+	segment_close(l);
+	struct known k = read_peers(1);
+	cr_expect_eq(k.first, 9900);
+	cr_expect_eq(k.other, 100);
+	cr_expect_eq(k.unknown, 0);
+	cr_expect_leq(k.told, 6, "%zu times in ten thousand frames", k.told);
+	/* From anywhere, for instance where the ledger has counted to. */
+	for (uint64_t from = 1; from <= 10000; from += 777) {
+		k = read_peers(from);
+		cr_expect_eq(k.unknown, 0, "from %llu", (unsigned long long)from);
+		cr_expect_eq(k.first + k.other, 10000 - from + 1);
+	}
+}
+
+Test(evidence, an_identity_is_told_again_in_each_segment)
+{
+	struct evidence_peer first = {.identity = str_of(first_identity)};
+	struct segment_log *l = open_log();
+
+	append_many(l, &first, 10);
+	cr_assert_eq(segment_skip_to(l, 21), 0);
+	append_many(l, &first, 10);
+	segment_close(l);
+	cr_expect_eq(evidence_peers_begin(dir, 21), 21, "an older segment may be gone");
+	cr_expect_eq(evidence_peers_begin(dir, 25), 21);
+	cr_expect_eq(evidence_peers_begin(dir, 5), 1);
+	struct known k = read_peers(25);
+	cr_expect_eq(k.first, 6);
+	cr_expect_eq(k.unknown, 0);
+}
+
+Test(evidence, what_is_wrong_about_a_peer_is_refused)
+{
+	static const struct str bad[] = {
+		{"\3\x10\0\0", 4},          {"\3\x10\0\0\0", 5},
+		{"\3\x10\0\0\0\0", 6},      {"\3\x10\0\0\0\0\0\0", 8}, /* of no length */
+		{"\3\x10\0\0\0\0\2\0x", 9}, /* longer than what is there */
+		{"\3\x10\0\0\0\x10", 6},    /* 4096 records ago */
+		{"\2\x10\0\0\1\0", 6},      /* a version that had none */
+		{"\3\0\0\0\1\0", 6},
+	};
+	struct evidence out = {.flags = 77};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_expect_eq(evidence_parse(bad[i], &out), -EBADMSG, "case %zu", i);
+	cr_expect_eq(out.flags, 77);
+	cr_expect_eq(evidence_parse(str_make("\3\x18\0\0\xff\x0f\1\0mf", 10), &out), 0);
+	cr_expect_eq(out.back, 4095);
+	cr_expect(str_eq(out.meta, STR("m")));
+	cr_expect(str_eq(out.frame, STR("f")));
 }
