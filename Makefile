@@ -86,7 +86,7 @@ $(LIB): $(LIB_OBJ)
 
 LINK = @mkdir -p $(@D); echo "  LINK  $@"; $(CXX) $(LDFLAGS_ALL) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) -lpthread
 
-$(BUILD)/isod: $(BUILD)/daemon/isod.o $(BUILD)/daemon/daemon.o $(BUILD)/daemon/status.o $(BUILD)/daemon/alarm.o $(BUILD)/daemon/forget.o $(BUILD)/daemon/reload.o $(BUILD)/daemon/replay.o $(BUILD)/daemon/books.o $(BUILD)/daemon/watch.o $(LIB)
+$(BUILD)/isod: $(BUILD)/daemon/isod.o $(BUILD)/daemon/daemon.o $(BUILD)/daemon/status.o $(BUILD)/daemon/alarm.o $(BUILD)/daemon/forget.o $(BUILD)/daemon/reload.o $(BUILD)/daemon/replay.o $(BUILD)/daemon/books.o $(BUILD)/daemon/certificates.o $(BUILD)/daemon/watch.o $(LIB)
 	$(LINK)
 
 $(BUILD)/isoctl: $(ISOCTL_OBJ) $(LIB)

@@ -25,6 +25,7 @@
 #include "base/path.h"
 #include "base/pbjson.h"
 #include "books.h"
+#include "certificates.h"
 #include "escalate/escalate.h"
 #include "forget.h"
 #include "ingest/ingest.h"
@@ -66,6 +67,7 @@ struct isod {
 	struct books *books;
 	struct watch *watch;
 	struct forget *forget;
+	struct certificates *certificates;
 	uint64_t rules_loaded, rules_refused; /* reloads */
 	char *rules_error;                    /* of the last one; NULL: it was good */
 	uint64_t started_ns;
@@ -349,6 +351,27 @@ static void on_books_event(void *arg, const char *event, const char *const *pair
 	own_event(arg, event, pairs);
 }
 
+/* From a worker's thread; the first may come before the rest of isod is there, which then looks by itself. */
+static void on_certificate(void *arg)
+{
+	struct isod *d = arg;
+
+	if (d->certificates)
+		certificates_look(d->certificates);
+}
+
+static void open_certificates(struct isod *d)
+{
+	const struct certificates_options o = {.config = d->config,
+	                                       .base = d->base,
+	                                       .ingest = d->ingest,
+	                                       .api = d->api,
+	                                       .event = on_books_event,
+	                                       .arg = d};
+
+	d->certificates = certificates_new(&o);
+}
+
 /* ---- producers: from the API through a worker of ingest and back ---- */
 
 static int on_ingest(void *arg, struct producer_batch *b)
@@ -478,7 +501,8 @@ static void on_reloaded(void *arg, uint64_t number, const Isod__V1__RulesReloade
 	else
 		tell_refused(d, outcome);
 	if (outcome->config_changed)
-		log_warning("%s or what it names has changed: all but the rules takes a restart",
+		log_warning("%s or what it names has changed: all but rules, certificates and whom "
+		            "listeners allow takes a restart",
 		            d->config->file);
 	api_rules_reloaded(d->api, number, outcome);
 }
@@ -517,6 +541,7 @@ static void on_status(void *arg, Isod__V1__Status *status)
 	                                   .started_ns = d->started_ns};
 
 	status_fill(&parts, status);
+	certificates_status(d->certificates, status);
 }
 
 /* ---- life ---- */
@@ -547,7 +572,8 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
 	(void)what;
 
 	if (signal == SIGHUP) {
-		log_notice("SIGHUP: the rules are loaded anew");
+		log_notice("SIGHUP: rules and certificates are loaded anew");
+		certificates_reload(d->certificates);
 		reload_ask(d->reload);
 		return;
 	}
@@ -659,6 +685,7 @@ static int open_edges(struct isod *d, char *error)
 	                                      .content = d->content,
 	                                      .parked = on_parked,
 	                                      .storage = on_storage,
+	                                      .certificate = on_certificate,
 	                                      .arg = d,
 	                                      .cursors = state->cursors,
 	                                      .cursor_count = state->cursor_count,
@@ -691,6 +718,8 @@ static int open_edges(struct isod *d, char *error)
 		r = open_answers(d);
 	if (r == 0)
 		open_forget(d);
+	if (r == 0)
+		open_certificates(d);
 	return r;
 }
 
@@ -801,6 +830,7 @@ void isod_stop(struct isod *d)
 		officer_drain(d->officer);
 	reload_free(d->reload);
 	forget_free(d->forget);
+	certificates_free(d->certificates);
 	books_close(d->books);
 	api_close(d->api);
 	escalate_close(d->escalate);

@@ -84,6 +84,49 @@ static void print_listeners(const Isod__V1__Status *s)
 	table_print(&t);
 }
 
+/* "12 d", "5 h", "ENDED" */
+static const char *days_left(uint64_t until_ns, uint64_t now_ns, char out[static 24])
+{
+	uint64_t left = until_ns > now_ns ? until_ns - now_ns : 0;
+
+	if (!left)
+		return strcpy(out, "ENDED");
+	if (left > 2 * NS_PER_DAY)
+		snprintf(out, 24, "%" PRIu64 " d", left / NS_PER_DAY);
+	else
+		snprintf(out, 24, "%" PRIu64 " h", left / NS_PER_HOUR);
+	return out;
+}
+
+static void print_certificates(const Isod__V1__Status *s)
+{
+	static const struct table_column columns[] = {{"CERTIFICATE", 36, false},
+	                                              {"OF", 24, false},
+	                                              {"LEFT", 6, true},
+	                                              {"UNTIL", 0, false}};
+	char left[24], when[CLOCK_TEXT_MAX];
+	struct table t;
+
+	if (s->certificates_error[0])
+		printf("\ncertificates refused: %s\n", s->certificates_error);
+	if (!s->n_certificates)
+		return;
+	printf("\n");
+	table_init(&t, columns, ARRAY_LEN(columns));
+	for (size_t i = 0; i < s->n_certificates; i++) {
+		const Isod__V1__CertificateStatus *c = s->certificates[i];
+		table_add(&t, "%s", c->name);
+		table_add(&t, "%s%s",
+		          c->revocations ? "revocations, "
+		          : c->peer      ? "a sender to "
+		                         : "",
+		          c->listener);
+		table_add(&t, "%s", days_left(c->until_ns, s->now_ns, left));
+		table_add(&t, "%.10s", clock_format(c->until_ns, when));
+	}
+	table_print(&t);
+}
+
 static void print_plugins(const Isod__V1__Status *s)
 {
 	static const struct table_column columns[] = {
@@ -375,6 +418,7 @@ int query_status(const struct isoctl *ctl, int argc, char **argv)
 		} else {
 			print_summary(a->status);
 			print_listeners(a->status);
+			print_certificates(a->status);
 			print_workers(a->status);
 			print_latencies(a->status);
 			print_plugins(a->status);

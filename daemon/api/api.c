@@ -294,17 +294,36 @@ static int remote_socket(struct api *a, const char *address, char *error, size_t
 	return fd;
 }
 
-static int open_remote(struct api *a, char *error, size_t error_size)
+int api_renew(struct api *a, const struct api_config *c, char *error, size_t error_size)
 {
-	const struct api_config *c = &a->options.config->api;
 	const struct tls_settings settings = {.certificate = c->certificate,
 	                                      .key = c->key,
 	                                      .ca = c->ca,
 	                                      .peers = TLS_PEER_REQUIRED};
+	struct tls_context *new;
+
+	if (!a->options.config->api.address || !c->address)
+		return 0;
+	int r = tls_context_new(true, &settings, &new, error, error_size);
+	if (r < 0)
+		return r;
+	tls_context_unref(a->tls);
+	a->tls = new;
+	return 0;
+}
+
+const struct tls_context *api_tls(const struct api *a)
+{
+	return a->tls;
+}
+
+static int open_remote(struct api *a, char *error, size_t error_size)
+{
+	const struct api_config *c = &a->options.config->api;
 
 	if (!c->address)
 		return 0;
-	int r = tls_context_new(true, &settings, &a->tls, error, error_size);
+	int r = api_renew(a, c, error, error_size);
 	if (r < 0)
 		return r;
 	int fd = remote_socket(a, c->address, error, error_size);

@@ -59,4 +59,10 @@ void api_ingest_answered(struct api *a, struct producer_batch *b);
 void api_counters(const struct api *a, void (*count)(void *arg, const char *name, uint64_t value),
                   void *arg);
 
+/* New handshakes are by these files of certificates as they are now; connections go on. 0, or -errno with `error`: then all
+ * stays as it was. */
+int api_renew(struct api *a, const struct api_config *c, char *error, size_t error_size);
+/* What it shows to peers over TLS; NULL: it does not listen there. */
+const struct tls_context *api_tls(const struct api *a);
+
 #endif

@@ -273,8 +273,10 @@ static struct bufferevent *new_connection(struct event_base *base, void *arg)
 	struct connection *c = xcalloc(1, sizeof(*c));
 
 	c->httpd = h;
-	c->bev = h->o.tls ? tls_bufferevent(base, h->o.tls, -1, true, NULL)
-	                  : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	struct tls_context *tls = h->o.tls ? h->o.tls(h->o.arg) : NULL;
+	c->bev = tls ? tls_bufferevent(base, tls, -1, true, NULL)
+	             : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	tls_context_unref(tls);
 	if (!c->bev)
 		abort();
 	LIST_INSERT_HEAD(&h->connections, c, all);

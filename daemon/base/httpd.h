@@ -35,9 +35,10 @@ struct httpd_connection {
 
 struct httpd_options {
 	struct event_base *base;
-	struct tls_context *tls; /* NULL: none */
-	size_t head_max;         /* bytes of a request's first line and headers */
-	size_t body_max;         /* and of its body; 0: it may have none */
+	/* What a new connection is made by, as of now; the httpd unrefs it. NULL: no TLS. */
+	struct tls_context *(*tls)(void *arg);
+	size_t head_max; /* bytes of a request's first line and headers */
+	size_t body_max; /* and of its body; 0: it may have none */
 	size_t buffered_max; /* of all that have not come whole; past it the one that takes longest goes */
 	uint64_t requests_max; /* of one connection; then it is closed */
 	uint64_t handshake_ns;

@@ -44,9 +44,13 @@ struct listener_config {
 	char *address; /* HOST:PORT as net_parse() reads it (port 0: the kernel chooses), or a socket path */
 	char *certificate, *key, *ca; /* TLS: PEM files */
 	int peers;                    /* TLS: enum tls_peer_check */
-	uint64_t mode;                /* unix: permissions of the socket, 0666 for a /dev/log */
-	uint64_t receive_buffer;      /* udp: bytes that wait in the kernel, per worker */
-	char *token_file;             /* hec: one a line, NAME TOKEN [ack] */
+	char *crl;                    /* TLS: PEM file with revocation lists; NULL: none */
+	char **allowed; /* TLS: whose certificates (base/tls.h); none: all that `ca` signed */
+	size_t allowed_count;
+	int tickets;             /* TLS: bool */
+	uint64_t mode;           /* unix: permissions of the socket, 0666 for a /dev/log */
+	uint64_t receive_buffer; /* udp: bytes that wait in the kernel, per worker */
+	char *token_file;        /* hec: one a line, NAME TOKEN [ack] */
 	struct hec_token *tokens;
 	size_t token_count;
 	uint64_t body_max, expanded_max; /* hec: bytes of one request, as sent and as it unpacks */
@@ -68,6 +72,9 @@ static inline bool listener_has_relp(const struct listener_config *c)
 {
 	return c->kind == LISTENER_RELP || c->kind == LISTENER_RELP_TLS;
 }
+
+/* The TLS side of a listener, as base/tls.h wants it. Points into `c`. */
+struct tls_settings listener_tls_settings(const struct listener_config *c);
 
 /* Connections, not datagrams. */
 static inline bool listener_is_stream(const struct listener_config *c)

@@ -21,6 +21,8 @@ static const struct option_word peer_checks[] = {
 	{0},
 };
 
+static const struct option_word switches[] = {{"off", false}, {"on", true}, {0}};
+
 #define AT(member) .offset = offsetof(struct listener_config, member)
 static const struct option listener_options[] = {
 	{.name = "name",
@@ -56,6 +58,23 @@ static const struct option listener_options[] = {
          .fallback = "none",
          .words = peer_checks,
          .help = "tls: whether clients must show a certificate"},
+	{.name = "allowed",
+         .type = OPTION_TEXTS,
+         AT(allowed),
+         .count = offsetof(struct listener_config, allowed_count),
+         .help = "tls: whose certificates are let in: names or *.names, addresses, subject:…, "
+                 "sha-256:…; none: all that the CAs vouch for"},
+	{.name = "crl",
+         .type = OPTION_PATH,
+         AT(crl),
+         .help = "tls: PEM file with the CAs' lists of revoked certificates"},
+	{.name = "tickets",
+         .type = OPTION_CHOICE,
+         AT(tickets),
+         .fallback = "off",
+         .words = switches,
+         .help = "tls: session tickets; a client that only writes and closes may lose its last "
+                 "messages by them"},
 	{.name = "mode",
          .type = OPTION_MODE,
          AT(mode),
@@ -101,8 +120,25 @@ static const struct option listener_options[] = {
 
 static bool is_tls_option(const char *name)
 {
-	return strcmp(name, "certificate") == 0 || strcmp(name, "key") == 0 ||
-	       strcmp(name, "ca") == 0 || strcmp(name, "peers") == 0;
+	static const char *const names[] = {"certificate", "key",     "ca",     "peers",
+	                                    "crl",         "allowed", "tickets"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+struct tls_settings listener_tls_settings(const struct listener_config *c)
+{
+	return (struct tls_settings){.certificate = c->certificate,
+	                             .key = c->key,
+	                             .ca = c->ca,
+	                             .peers = (enum tls_peer_check)c->peers,
+	                             .crl = c->crl,
+	                             .allowed = (const char *const *)c->allowed,
+	                             .allowed_count = c->allowed_count,
+	                             .tickets = c->tickets};
 }
 
 static bool is_hec_option(const char *name)
@@ -168,6 +204,7 @@ void config_check_tls_files(struct option_reader *r, const struct yaml_node *nod
 	config_check_file(r, option_at(node, NULL, "certificate"), s->certificate);
 	config_check_file(r, option_at(node, NULL, "key"), s->key);
 	config_check_file(r, option_at(node, NULL, "ca"), s->ca);
+	config_check_file(r, option_at(node, NULL, "crl"), s->crl);
 	if (r->diags->errors > errors)
 		return;
 	if (tls_context_new(true, s, &c, error, sizeof(error)) < 0)
@@ -185,16 +222,18 @@ static void check_tls_listener(struct option_reader *r, const struct listener_co
 		option_error(r, node, "a tls listener needs `certificate`");
 	if (!l->key)
 		option_error(r, node, "a tls listener needs `key`");
-	if (l->peers != TLS_PEER_NONE && !l->ca)
+	if (l->peers != TLS_PEER_NONE && !l->ca && l->allowed_count == 0)
 		option_error(r, option_at(node, NULL, "peers"),
 		             "client certificates need a `ca` to be verified against");
+	if (l->peers == TLS_PEER_NONE && l->allowed_count)
+		option_error(r, option_at(node, NULL, "allowed"),
+		             "`allowed` needs `peers: required`, or optional");
+	if (l->crl && (l->peers == TLS_PEER_NONE || !l->ca))
+		option_error(r, option_at(node, NULL, "crl"),
+		             "`crl` needs a `ca` and `peers: required`, or optional");
+	const struct tls_settings settings = listener_tls_settings(l);
 	if (r->diags->errors == errors)
-		config_check_tls_files(
-			r, node,
-			&(struct tls_settings){.certificate = l->certificate,
-		                               .key = l->key,
-		                               .ca = l->ca,
-		                               .peers = (enum tls_peer_check)l->peers});
+		config_check_tls_files(r, node, &settings);
 }
 
 static void check_listener(struct option_reader *r, void *item, const struct yaml_node *node)

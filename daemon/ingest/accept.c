@@ -218,7 +218,8 @@ bool accept_handshake(struct port *p)
 	struct ingest_shared *s = p->worker->shared;
 	const struct rate_limit limit = {s->config->handshakes, NS_PER_SECOND};
 
-	if (!p->listener->tls || rate_take(&s->handshakes, &limit, 1, clock_mono()))
+	if (!listener_has_tls(p->listener->config) ||
+	    rate_take(&s->handshakes, &limit, 1, clock_mono()))
 		return false;
 	worker_delay_accepting(p);
 	return true;

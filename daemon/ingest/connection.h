@@ -31,6 +31,7 @@ struct connection {
 	bool held_back;          /* not read for a while: more came than a peer may send */
 	uint64_t last_ns; /* clock_mono() of the last input, or of the last answer that went out */
 	struct event io, timer;
+	struct evidence_peer *identity; /* that its certificate proved; NULL: none */
 	struct sockaddr_storage peer;
 	char peer_text[NET_TEXT_MAX];
 	char source[]; /* LISTENER/ADDRESS */
@@ -40,6 +41,8 @@ struct connection {
 
 /* A connection begins: `fd` and the place of `who` are its own from now on. */
 void stream_open(struct port *port, int fd, const struct sockaddr_storage *peer, struct peer *who);
+/* A frame came in by it. */
+void stream_frame(struct connection *c, uint64_t now_ns, struct str frame, bool truncated);
 /* Arms the connection for what it may do now: to be called when answers have come or gone. */
 void stream_rearm(struct connection *c);
 /* Writes some of `data`: how many bytes, or -EAGAIN, -errno. */

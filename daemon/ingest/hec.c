@@ -95,6 +95,12 @@ static void on_request(void *arg, struct httpd_connection *c)
 	hec_request(arg, c);
 }
 
+static struct tls_context *on_tls(void *arg)
+{
+	struct hec_door *d = arg;
+	return listener_tls(d->port->listener);
+}
+
 /* ---- life ---- */
 
 int hec_open(struct port *p)
@@ -104,7 +110,7 @@ int hec_open(struct port *p)
 	struct hec_door *d = p->hec = xcalloc(1, sizeof(*d));
 	const struct httpd_options options = {
 		.base = p->worker->base,
-		.tls = p->listener->tls,
+		.tls = listener_has_tls(c) ? on_tls : NULL,
 		.head_max = HEAD_MAX,
 		.body_max = c->body_max,
 		.buffered_max = BUFFERED_MAX,

@@ -17,6 +17,8 @@
 #define STOP_STEP_MS  1
 #define FILES_BESIDES 512 /* descriptors for everything but connections */
 #define ERROR_TEXT    512
+/* A peer's certificate that ended, and that nobody has shown for so long, is told of no more. */
+#define PEER_FORGOTTEN_AFTER (7 * NS_PER_DAY)
 
 struct ingest {
 	struct ingest_shared shared;
@@ -165,6 +167,9 @@ int ingest_open(const struct ingest_options *o, struct ingest **ret, char *error
 	i->shared.swap.arg = o->arg;
 	i->shared.storage = o->storage;
 	i->shared.storage_arg = o->arg;
+	i->shared.certificate = o->certificate;
+	i->shared.certificate_arg = o->arg;
+	peer_certificates_init(&i->shared.certificates);
 	i->worker_count = (size_t)o->config->workers;
 	i->workers = xcalloc(i->worker_count, sizeof(*i->workers));
 	i->shared.workers = i->workers;
@@ -238,6 +243,7 @@ void ingest_free(struct ingest *i)
 	content_unref(i->shared.swap.content);
 	peers_free(i->shared.peers);
 	producers_release(&i->shared.producers);
+	peer_certificates_release(&i->shared.certificates);
 	answers_release(&i->shared.answers);
 	free(i->shared.own_source);
 	free(i);
@@ -329,6 +335,93 @@ void ingest_swap_finish(struct ingest *i)
 	atomic_store(&s->released, atomic_load(&s->wanted));
 }
 
+/* ---- certificates ---- */
+
+/* 1: they are renewed; 0: no listener of that kind has this name any more. */
+static int renew_one(struct listener *l, const struct config *config, char *error,
+                     size_t error_size)
+{
+	char reason[ERROR_TEXT];
+
+	for (size_t n = 0; n < config->listener_count; n++) {
+		const struct listener_config *c = &config->listeners[n];
+		if (strcmp(c->name, l->config->name) != 0 || !listener_has_tls(c))
+			continue;
+		int r = listener_renew(l, c, reason, sizeof(reason));
+		if (r < 0)
+			snprintf(error, error_size, "listener %s: %s", c->name, reason);
+		return r < 0 ? r : 1;
+	}
+	return 0;
+}
+
+int ingest_renew(struct ingest *i, const struct config *config, size_t *ret_count, char *error,
+                 size_t error_size)
+{
+	size_t count = 0;
+
+	for (size_t n = 0; n < i->listener_count; n++) {
+		if (!listener_has_tls(i->listeners[n].config))
+			continue;
+		int r = renew_one(&i->listeners[n], config, error, error_size);
+		if (r < 0)
+			return r;
+		count += (size_t)r;
+	}
+	*ret_count = count;
+	return 0;
+}
+
+struct visit {
+	void (*visit)(void *arg, const struct ingest_certificate *c);
+	void *arg;
+};
+
+static void visit_peer(void *arg, const struct peer_certificate *p)
+{
+	const struct ingest_certificate c = {.peer = true,
+	                                     .name = p->name,
+	                                     .listener = p->listener,
+	                                     .fingerprint = p->fingerprint,
+	                                     .until_ns = p->until_ns};
+	const struct visit *v = arg;
+
+	v->visit(v->arg, &c);
+}
+
+static void visit_listener(struct listener *l, const struct visit *v)
+{
+	struct tls_certificate own;
+	uint64_t crl_until;
+
+	listener_certificate(l, &own, &crl_until);
+	const struct ingest_certificate c = {.name = own.name[0] ? own.name : own.subject,
+	                                     .listener = l->config->name,
+	                                     .fingerprint = own.fingerprint,
+	                                     .until_ns = own.until_ns};
+	const struct ingest_certificate list = {.revocations = true,
+	                                        .name = l->config->crl ? l->config->crl : "crl",
+	                                        .listener = l->config->name,
+	                                        .until_ns = crl_until};
+	v->visit(v->arg, &c);
+	if (crl_until)
+		v->visit(v->arg, &list);
+}
+
+void ingest_certificates(struct ingest *i,
+                         void (*visit)(void *arg, const struct ingest_certificate *c), void *arg)
+{
+	struct visit v = {visit, arg};
+	uint64_t now = i->shared.clock ? clock_steady(i->shared.clock) : clock_now();
+
+	for (size_t n = 0; n < i->listener_count; n++)
+		if (listener_has_tls(i->listeners[n].config))
+			visit_listener(&i->listeners[n], &v);
+	peer_certificates_each(&i->shared.certificates,
+	                       now > PEER_FORGOTTEN_AFTER ? now - PEER_FORGOTTEN_AFTER : 0,
+	                       visit_peer, &v);
+}
+
 /* ---- what others may know ---- */
 
 static uint64_t refused_for(const struct listener_counts *c, enum refusal why)
@@ -356,6 +449,7 @@ static Isod__V1__ListenerStatus *listener_status(const struct listener *l)
 		s->refused_peer_connections_max += refused_for(c, REFUSED_PEER_CONNECTIONS_MAX);
 		s->refused_peer_connects += refused_for(c, REFUSED_PEER_CONNECTS);
 		s->held_back += atomic_load_explicit(&c->held_back, memory_order_relaxed);
+		s->peers_refused += atomic_load_explicit(&c->peers_refused, memory_order_relaxed);
 	}
 	return s;
 }
@@ -471,4 +565,6 @@ void ingest_counters(struct ingest *i, void (*count)(void *arg, const char *name
 	count(arg, "ingest_tests_limited", limited);
 	count(arg, "ingest_producers", producers_count(&i->shared.producers));
 	count(arg, "ingest_frames_repeated", repeated);
+	count(arg, "ingest_peer_certificates_forgotten",
+	      peer_certificates_forgot(&i->shared.certificates));
 }

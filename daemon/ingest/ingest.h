@@ -20,6 +20,8 @@ struct ingest_options {
 	void (*parked)(void *arg);
 	/* Evidence cannot be written, or can again: see ingest_storage. From a worker's thread. May be NULL. */
 	void (*storage)(void *arg);
+	/* A peer has shown a certificate for the first time: see ingest_certificates. As above. */
+	void (*certificate)(void *arg);
 	void *arg;
 	const struct cursor *
 		cursors; /* from the ledger, by worker: where evidence must be detected again from */
@@ -76,6 +78,23 @@ void ingest_refresh(struct ingest *i);
  * `json` is a whole JSON object; its field "product" should be "isod". Dropped (and counted) when a named number
  * wait already. */
 void ingest_own_event(struct ingest *i, struct str json);
+
+/* A certificate that is in use, or (with `revocations`) a listener's list of revoked ones. */
+struct ingest_certificate {
+	bool peer; /* a sender's, not a listener's own */
+	bool revocations;
+	const char *name, *listener;
+	const uint8_t *fingerprint; /* SHA256_BYTES; NULL for a list */
+	uint64_t until_ns;
+};
+/* Calls back for each: those of listeners, and those that peers have shown. From any thread. */
+void ingest_certificates(struct ingest *i,
+                         void (*visit)(void *arg, const struct ingest_certificate *c), void *arg);
+/* Files of certificates, and whom listeners allow, anew: by `config`, whose listeners are those that run, by name. Connections
+ * go on; new handshakes are by the new ones. 0, or the first -errno with `error`: the listener that it names and those
+ * behind it stay as they were. *ret_count: how many listeners have new ones. From the thread that made `i`. */
+int ingest_renew(struct ingest *i, const struct config *config, size_t *ret_count, char *error,
+                 size_t error_size);
 
 /* From any thread: the listeners' state. *ret_statuses: `*ret_count` of them, each with its strings to be freed with
  * isod__v1__listener_status__free_unpacked, the array with free(). */

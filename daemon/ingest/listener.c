@@ -292,15 +292,39 @@ static int open_unix(struct listener *l, struct activation *passed, char *error,
 	return 0;
 }
 
-static int open_tls(struct listener *l, char *error, size_t error_size)
-{
-	const struct listener_config *c = l->config;
-	const struct tls_settings settings = {.certificate = c->certificate,
-	                                      .key = c->key,
-	                                      .ca = c->ca,
-	                                      .peers = (enum tls_peer_check)c->peers};
+/* ---- TLS ---- */
 
-	return tls_context_new(true, &settings, &l->tls, error, error_size);
+struct tls_context *listener_tls(struct listener *l)
+{
+	pthread_mutex_lock(&l->tls_lock);
+	struct tls_context *c = tls_context_ref(l->tls);
+	pthread_mutex_unlock(&l->tls_lock);
+	return c;
+}
+
+void listener_certificate(struct listener *l, struct tls_certificate *ret, uint64_t *ret_crl_until)
+{
+	pthread_mutex_lock(&l->tls_lock);
+	tls_context_certificate(l->tls, ret);
+	*ret_crl_until = tls_context_crl_until(l->tls);
+	pthread_mutex_unlock(&l->tls_lock);
+}
+
+int listener_renew(struct listener *l, const struct listener_config *c, char *error,
+                   size_t error_size)
+{
+	const struct tls_settings settings = listener_tls_settings(c);
+	struct tls_context *new;
+	int r = tls_context_new(true, &settings, &new, error, error_size);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&l->tls_lock);
+	struct tls_context *old = l->tls;
+	l->tls = new;
+	pthread_mutex_unlock(&l->tls_lock);
+	tls_context_unref(old);
+	return 0;
 }
 
 int listener_open(struct listener *l, const struct listener_config *c, size_t workers,
@@ -309,6 +333,7 @@ int listener_open(struct listener *l, const struct listener_config *c, size_t wo
 	int r = 0;
 
 	*l = (struct listener){.config = c, .workers = workers};
+	pthread_mutex_init(&l->tls_lock, NULL);
 	l->fds = xcalloc(workers, sizeof(*l->fds));
 	for (size_t w = 0; w < workers; w++)
 		l->fds[w] = -1;
@@ -321,7 +346,7 @@ int listener_open(struct listener *l, const struct listener_config *c, size_t wo
 		hec_acks_init(l->acks);
 	}
 	if (listener_has_tls(c))
-		r = open_tls(l, error, error_size);
+		r = listener_renew(l, c, error, error_size);
 	if (r == 0)
 		r = c->kind == LISTENER_UNIX ? open_unix(l, passed, error, error_size)
 		                             : open_inet(l, passed, error, error_size);
@@ -339,6 +364,7 @@ void listener_close(struct listener *l)
 	if (l->acks)
 		hec_acks_release(l->acks);
 	free(l->acks);
+	pthread_mutex_destroy(&l->tls_lock);
 	free(l->fds);
 	free(l->counts);
 	*l = (struct listener){0};

@@ -209,7 +209,7 @@ static const char *do_syslog(struct relp_session *s, const struct relp_frame *f,
 	}
 	if (frame.n == 0)
 		return OK;
-	worker_frame(c->worker, c->port->counts, str_of(c->source), now_ns, frame, f->truncated);
+	stream_frame(c, now_ns, frame, f->truncated);
 	worker_await(c->worker, &s->waiter);
 	return OK;
 }

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "event/origin.h"
 #include "ingest/connection.h"
 #include "ingest/relp_session.h"
 
@@ -93,6 +94,7 @@ void stream_close(struct connection *c)
 	event_del(&c->timer);
 	relp_session_free(c->relp);
 	tls_free(c->tls);
+	free(c->identity);
 	close(c->fd);
 	buf_release(&c->rest);
 	atomic_fetch_sub(&c->worker->shared->connections, 1);
@@ -119,8 +121,11 @@ void stream_open(struct port *port, int fd, const struct sockaddr_storage *peer,
 	net_text((const struct sockaddr *)peer, c->peer_text);
 	framing_init(&c->framing, w->shared->config->frame_max);
 	buf_init(&c->rest, 0); /* the framing bounds it: w->headroom */
-	if (port->listener->tls)
-		c->tls = tls_new(port->listener->tls, fd, NULL);
+	if (listener_has_tls(port->listener->config)) {
+		struct tls_context *tls = listener_tls(port->listener);
+		c->tls = tls_new(tls, fd, NULL);
+		tls_context_unref(tls);
+	}
 	if (listener_has_relp(port->listener->config))
 		c->relp = relp_session_new(c);
 	c->open = !c->tls;
@@ -139,9 +144,14 @@ void stream_open(struct port *port, int fd, const struct sockaddr_storage *peer,
 
 /* ---- frames ---- */
 
-static void frame(struct connection *c, uint64_t now_ns, struct str f, bool truncated)
+void stream_frame(struct connection *c, uint64_t now_ns, struct str frame, bool truncated)
 {
-	worker_frame(c->worker, c->port->counts, str_of(c->source), now_ns, f, truncated);
+	const struct evidence e = {.source = str_of(c->source),
+	                           .flags = truncated ? EVIDENCE_TRUNCATED : 0,
+	                           .frame = frame,
+	                           .peer = c->identity};
+
+	worker_take(c->worker, c->port->counts, now_ns, &e);
 }
 
 /* The connection may be gone then: answers to what was good may still be on their way. */
@@ -205,7 +215,7 @@ static enum feed_result feed_syslog(struct connection *c, struct str *in, uint64
 	size_t used;
 
 	while ((r = framing_next(&c->framing, *in, &used, &f, &truncated)) == FRAMING_FRAME) {
-		frame(c, now, f, truncated);
+		stream_frame(c, now, f, truncated);
 		*in = str_skip(*in, used);
 	}
 	*in = str_skip(*in, used);
@@ -417,13 +427,49 @@ static enum read_result read_once(struct connection *c)
 
 /* ---- TLS handshake ---- */
 
-static void log_handshake(const struct connection *c)
+/* What the certificate says belongs to each frame from now on. */
+static void keep_identity(struct connection *c, const struct tls_certificate *certificate)
 {
-	char name[REASON_MAX];
-	bool known = tls_peer_name(c->tls, name, sizeof(name));
+	char identity[ORIGIN_IDENTITY_MAX];
+	size_t n = origin_identity(certificate, identity);
 
-	log_info("listener %s: %s connected%s%s", c->port->listener->config->name, c->peer_text,
-	         known ? " as " : "", known ? name : "");
+	c->identity = xcalloc(1, sizeof(*c->identity) + n);
+	c->identity->identity = str_make((char *)(c->identity + 1), n);
+	memcpy(c->identity + 1, identity, n);
+}
+
+static void meet(struct connection *c)
+{
+	const char *listener = c->port->listener->config->name;
+	struct tls_certificate certificate;
+	struct ingest_shared *s = c->worker->shared;
+
+	if (!tls_peer(c->tls, &certificate)) {
+		log_info("listener %s: %s connected", listener, c->peer_text);
+		return;
+	}
+	log_info("listener %s: %s connected as %s", listener, c->peer_text,
+	         certificate.name[0] ? certificate.name : certificate.subject);
+	keep_identity(c, &certificate);
+	if (peer_certificates_note(&s->certificates, listener, &certificate,
+	                           worker_now(c->worker)) &&
+	    s->certificate)
+		s->certificate(s->certificate_arg);
+}
+
+static void refuse_peer(struct connection *c, const char *reason)
+{
+	struct tls_certificate certificate, *shown = NULL;
+
+	if (tls_refused_peer(c->tls, &certificate))
+		shown = &certificate;
+	log_warning("listener %s: %s%s%s is refused: %s", c->port->listener->config->name,
+	            c->peer_text, shown ? ", who shows a certificate of " : "",
+	            shown ? shown->subject : "", reason);
+	count_add(&c->port->counts->tls_failures, 1);
+	count_add(&c->port->counts->peers_refused, 1);
+	worker_report_refused(c->worker, c->port->listener, (struct sockaddr *)&c->peer, shown,
+	                      reason);
 }
 
 static void shake_hands(struct connection *c)
@@ -436,7 +482,10 @@ static void shake_hands(struct connection *c)
 	}
 	if (r < 0) {
 		const char *reason = tls_error(c->tls);
-		fail_tls(c, reason[0] ? reason : "the peer went away during the handshake");
+		if (tls_refused(c->tls))
+			refuse_peer(c, reason);
+		else
+			fail_tls(c, reason[0] ? reason : "the peer went away during the handshake");
 		stream_close(c);
 		return;
 	}
@@ -445,7 +494,7 @@ static void shake_hands(struct connection *c)
 	evtimer_del(&c->timer);
 	if (c->worker->idle_timeout)
 		evtimer_add(&c->timer, c->worker->idle_timeout);
-	log_handshake(c);
+	meet(c);
 	/* The first frames may have come along with the end of the handshake. */
 	mark_unread(c, true);
 	stream_rearm(c);

@@ -277,6 +277,16 @@ static bool may_report(struct worker *w)
 	return w->reports++ < REPORTS_PER_SECOND;
 }
 
+static void report(struct worker *w, const char *event, const struct pair *pairs, size_t count)
+{
+	if (may_report(w))
+		tell(w, event, pairs, count);
+	else
+		count_add(&w->reports_dropped, 1);
+	/* What was dropped is put into the account with the next tally: a peer must not fill evidence with it either. */
+	timer_arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+}
+
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail)
 {
@@ -288,12 +298,24 @@ void worker_report(struct worker *w, const char *event, const struct listener *l
 		{"outcome", "failure"},
 	};
 
-	if (may_report(w))
-		tell(w, event, pairs, ARRAY_LEN(pairs));
-	else
-		count_add(&w->reports_dropped, 1);
-	/* What was dropped is put into the account with the next tally: a peer must not fill evidence with it either. */
-	timer_arm(&w->tally_timer, w->shared->config->tally_interval_ns);
+	report(w, event, pairs, ARRAY_LEN(pairs));
+}
+
+void worker_report_refused(struct worker *w, const struct listener *l, const struct sockaddr *peer,
+                           const struct tls_certificate *shown, const char *detail)
+{
+	char host[NET_TEXT_MAX], fingerprint[TLS_FINGERPRINT_MAX];
+	const struct pair pairs[] = {
+		{"listener", l->config->name},
+		{"src_ip", peer->sa_family == AF_UNIX ? NULL : net_host(peer, host)},
+		{"certificate", shown && shown->name[0] ? shown->name : NULL},
+		{"subject", shown ? shown->subject : NULL},
+		{"fingerprint", shown ? tls_fingerprint(shown->fingerprint, fingerprint) : NULL},
+		{"detail", detail},
+		{"outcome", "failure"},
+	};
+
+	report(w, "peer_refused", pairs, ARRAY_LEN(pairs));
 }
 
 /* ---- own events ---- */

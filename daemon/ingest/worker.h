@@ -17,6 +17,7 @@
 #include "ingest/ingest.h"
 #include "ingest/intake.h"
 #include "ingest/latency.h"
+#include "ingest/peer_certificates.h"
 #include "ingest/peers.h"
 #include "ingest/producers.h"
 #include "ingest/source.h"
@@ -42,13 +43,14 @@ enum refusal {
 /* One worker's counts of one listener: written by that thread only, read by any. */
 struct listener_counts {
 	_Atomic uint64_t connections, accepted, frames, bytes, refused, shed, tls_failures,
-		held_back;
+		held_back, peers_refused;
 	_Atomic uint64_t connections_refused[REFUSALS]; /* of `refused` */
 } __attribute__((aligned(64)));
 
 struct listener {
 	const struct listener_config *config;
-	struct tls_context *tls;   /* LISTENER_TLS only */
+	pthread_mutex_t tls_lock;
+	struct tls_context *tls;   /* with TLS only; locked: it is exchanged while workers accept */
 	char address[ADDRESS_MAX]; /* as bound */
 	int *fds;                  /* one per worker, -1 for none */
 	struct listener_counts *counts;
@@ -63,6 +65,15 @@ struct listener {
 int listener_open(struct listener *l, const struct listener_config *c, size_t workers,
                   struct activation *passed, char *error, size_t error_size);
 void listener_close(struct listener *l);
+/* Of one with TLS, by what new connections are made now; tls_context_unref. From any thread. */
+struct tls_context *listener_tls(struct listener *l);
+/* New handshakes are by the files and names of `c` (of the same listener) as they are now. 0, or -errno with the reason in
+ * `error`: then all stays as it was. From any thread. */
+int listener_renew(struct listener *l, const struct listener_config *c, char *error,
+                   size_t error_size);
+
+/* Of one with TLS: its certificate, and until when its revocation lists hold (0: it has none). From any thread. */
+void listener_certificate(struct listener *l, struct tls_certificate *ret, uint64_t *ret_crl_until);
 
 static inline void count_add(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -107,6 +118,9 @@ struct ingest_shared {
 	void (*own_event)(void *arg, struct str json);
 	void *arg;
 	struct swap swap;
+	struct peer_certificates certificates;
+	void (*certificate)(void *arg); /* one was shown for the first time; may be NULL */
+	void *certificate_arg;
 	void (*storage)(void *arg); /* evidence cannot be written, or can again; may be NULL */
 	void *storage_arg;
 	struct producers producers;
@@ -269,6 +283,9 @@ void worker_lost(struct worker *w, struct listener_counts *counts, struct str so
 /* An own event about a peer of a listener. */
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail);
+/* … about one whose certificate was refused, or NULL: it showed none. */
+void worker_report_refused(struct worker *w, const struct listener *l, const struct sockaddr *peer,
+                           const struct tls_certificate *shown, const char *detail);
 /* No file descriptors are left (`why`): no more accepting for a while. Peers wait in the kernel's queue. */
 void worker_pause_accepting(struct worker *w, const char *why);
 /* The port's peers wait for a moment: there are too many handshakes. */

@@ -160,6 +160,8 @@ static const struct number listener_numbers[] = {
 	{"isod_listener_tls_failures_total", "counter", "TLS that failed.", AT(tls_failures)},
 	{"isod_listener_held_back_total", "counter", "Times a peer sent more than it may.",
          AT(held_back)},
+	{"isod_listener_peers_refused_total", "counter",
+         "TLS that failed because of the peer's certificate.", AT(peers_refused)},
 };
 #undef AT
 

@@ -130,7 +130,9 @@ Test(ingest, client_certificates_are_demanded)
 	client_send(&good, STR("<13>trusted\n"));
 	BED_WAIT(&b, bed_count(&b, "tls/").received == 1 && bed_count(&b, "isod/").received == 2);
 	cr_expect_eq(bed_status(&b, "tls").tls_failures, 2);
-	cr_expect_eq(bed_find_part(&b, "isod/testnode", "\"event\":\"tls_failed\""), 2);
+	cr_expect_eq(bed_status(&b, "tls").peers_refused, 2);
+	cr_expect_eq(bed_find_part(&b, "isod/testnode", "\"event\":\"peer_refused\""), 2);
+	cr_expect_eq(bed_find_part(&b, "isod/testnode", "\"certificate\":\"stranger\""), 1);
 	client_close(&none);
 	client_close(&stranger);
 	client_close(&good);
