@@ -238,7 +238,7 @@ static void take_rest(struct connection *c, bool in_order)
 	if (c->relp && c->rest.n) /* its sender has it still: it was not acknowledged */
 		worker_lost(c->worker, c->port->counts, str_of(c->source), LOSS_FRAMING, 1);
 	else if (!c->relp && framing_end(&c->framing, buf_str(&c->rest), &f, &truncated))
-		frame(c, worker_now(c->worker), f, truncated || !in_order);
+		stream_frame(c, worker_now(c->worker), f, truncated || !in_order);
 }
 
 /* The peer sends bytes and no end of them: what there is of the frame is taken, cut as it is, and the peer goes. */

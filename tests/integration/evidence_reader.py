@@ -4,7 +4,7 @@ import collections
 import glob
 import struct
 
-NUMBERED, LOSS, META = 2, 4, 8
+NUMBERED, LOSS, META, PEER = 2, 4, 8, 16
 Evidence = collections.namedtuple("Evidence", "source flags sequence frame lost")
 FILE_HEAD, RECORD_HEAD, SEAL = 64, 24, 1 << 31
 
@@ -17,6 +17,9 @@ def parse(body):
     sequence = 0
     if flags & NUMBERED:
         sequence, rest = struct.unpack_from("<Q", rest)[0], rest[8:]
+    if flags & PEER:  # told so many records ago, or here
+        back, = struct.unpack_from("<H", rest)
+        rest = rest[2 if back else 4 + struct.unpack_from("<H", rest, 2)[0]:]
     if flags & META:
         rest = rest[2 + struct.unpack_from("<H", rest)[0]:]
     return Evidence(source, flags, sequence, rest, 0)
