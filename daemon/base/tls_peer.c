@@ -196,7 +196,7 @@ static const struct {
 /* "AB:CD:…", exactly `n` of them; digits of either case. */
 static bool parse_fingerprint(struct str s, uint8_t *out, size_t n)
 {
-	if (s.n != 3 * n - 1)
+	if (!s.p || s.n != 3 * n - 1)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if ((i && s.p[3 * i - 1] != ':') ||
