@@ -7,7 +7,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct evidence_peers *peers;
 	struct evidence e;
+	if (!peers)
+		peers = evidence_peers_new();
 	struct str body = str_make((const char *)data, size);
 
 	if (evidence_parse(body, &e) < 0)
@@ -18,6 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	size_t before = e.flags & EVIDENCE_NUMBERED ? 8 : 0;
+	if (e.flags & EVIDENCE_PEER) {
+		if (!e.back == !e.identity.n || e.back > EVIDENCE_BACK_MAX ||
+		    e.identity.n > EVIDENCE_IDENTITY_MAX)
+			abort();
+		before += e.back ? 2 : 4 + e.identity.n;
+		evidence_peers_note(peers, e.back + 1, &e);
+	}
 	if (e.flags & EVIDENCE_META) {
 		before += 2;
 		if (e.meta.p != body.p + 4 + e.source.n + before)
