@@ -1,5 +1,6 @@
 /* A syslog sender over TLS or TCP as cheap as one can be: the frames (traffic.h) are made beforehand, with their octet
- * counts (RFC 6587 §3.4.1), and each connection sends its share of them in large pieces.
+ * counts (RFC 6587 §3.4.1), and each connection sends its share of them, in writes of PIECE bytes or, if that is less, of
+ * one message: what is written at once becomes one TLS record, or several full ones.
  *
  *   load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp|tls] [RATE]
  *
@@ -27,7 +28,6 @@
 #define POOL_FRAMES     20000 /* made beforehand, sent again and again */
 #define POOL_BYTES      ((size_t)16 << 20)
 #define CONNECTIONS_MAX 64
-#define PIECE           ((size_t)64 << 10)
 #define PATIENCE_MS     120000
 #define PACE_MS         1 /* with a rate: how often it looks whether the next ones are due */
 
@@ -35,7 +35,7 @@ struct pool {
 	struct buf text;
 	size_t count;
 	size_t *starts; /* of each frame, and the end */
-	uint64_t bytes; /* of messages, without octet counts */
+	size_t piece;   /* bytes of one write */
 };
 
 struct peer {
@@ -96,13 +96,13 @@ static uint64_t due(const struct peer *c)
 	               : UINT64_MAX;
 }
 
-/* Takes up frames until there are enough for one write, or the pool's end. */
-static void take_frames(const struct pool *p, struct peer *c)
+/* Takes up frames until there are `piece` bytes for one write, or the pool's end. */
+static void take_frames(const struct pool *p, struct peer *c, size_t piece)
 {
 	uint64_t upto = due(c);
 
 	c->at = c->end = p->starts[c->next];
-	while (c->left && c->next < p->count && c->end - c->at < PIECE && c->begun < upto) {
+	while (c->left && c->next < p->count && c->end - c->at < piece && c->begun < upto) {
 		c->begun++;
 		c->bytes += message_bytes(p, c->next);
 		c->end = p->starts[++c->next];
@@ -137,7 +137,7 @@ static void work(const struct pool *p, struct peer *c)
 {
 	for (;;) {
 		if (c->at == c->end && c->left)
-			take_frames(p, c);
+			take_frames(p, c, p->piece);
 		if (c->at == c->end && c->left)
 			return; /* none is due */
 		if (c->at == c->end)
@@ -225,7 +225,7 @@ int main(int argc, char **argv)
 	struct pool pool = {0};
 	char error[256];
 
-	if (argc < 6) {
+	if (argc < 7) {
 		fprintf(stderr,
 		        "usage: load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp|tls] [RATE]\n");
 		return 2;
@@ -235,6 +235,7 @@ int main(int argc, char **argv)
 	if (count < 1 || count > CONNECTIONS_MAX)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
+	pool.piece = strtoul(argv[6], NULL, 10);
 	fill_pool(&pool, strtoul(argv[5], NULL, 10));
 	bool plain = argc > 6 && strcmp(argv[6], "tcp") == 0;
 	uint64_t rate = argc > 7 ? strtoull(argv[7], NULL, 10) : 0;
