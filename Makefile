@@ -162,6 +162,11 @@ torture: build/.deps-test all $(FAULTS) $(CLIENTS) $(BUILD)/torture/relay $(BUIL
 	@BUILD=$(BUILD) tests/torture/torture.py $(if $(EVENTS),--events $(EVENTS)) $(if $(KILLS),--kills $(KILLS)) \
 		$(if $(REDIS_KILLS),--redis-kills $(REDIS_KILLS)) $(TORTURE)
 
+# make testssl: what testssl.sh (a package that is not installed for it) finds at the TLS listener.
+.PHONY: testssl
+testssl: all
+	@BUILD=$(BUILD) tests/testssl/testssl.py
+
 # make fuzz [FUZZ_SECONDS=60]: every parser's fuzzer for so long each, with ASan and UBSan; make fuzz-NAME: one, for as
 # long as it is let. FUZZ_RUNS=10000000: so many executions instead. FUZZ_SANITIZE=undefined: without ASan, several times
 # as fast. tests/fuzz/corpus/NAME and tests/fuzz/NAME.dict are what it begins with; what it learns and finds stays in
@@ -293,6 +298,7 @@ help:
 	@echo "make bench-ingest  messages per second, and what durability costs, beside rsyslog"
 	@echo "make bench-latency from a frame to the plugin that wakes somebody, at 10, 50 and 90 % load"
 	@echo "make bench-idle   what ten thousand idle connections cost"
+	@echo "make testssl    testssl.sh against the TLS listener, where it is installed"
 	@echo "make lint       formatting, include directions, cppcheck, clang-tidy"
 	@echo "make deps       install every Debian package that anything here needs"
 	@echo "make install    DESTDIR=, PREFIX=/usr"

@@ -13,7 +13,7 @@ import termios
 
 from harness import Isod, check, main
 
-LINES = 2000
+LINES = 10000
 WRITERS = 20
 LINE = b"<30>Nov 23 18:00:00 web1 app: %s line %06d and some text to make it as long as usual ones are\n"
 

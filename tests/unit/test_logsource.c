@@ -897,3 +897,27 @@ Test(logsource, every_rule_of_the_corpus_has_a_source)
 	path_free_list(paths, count);
 	free(corpus);
 }
+
+/* Else a sender with a certificate would keep rules off its events that are for log sources the table does not know. */
+Test(logsource, what_is_known_of_the_sender_says_nothing_of_what_the_event_is)
+{
+	struct logsource_memo *memo = logsource_memo_new(table);
+	struct logsource_set set = CLASSIFY("host", "web1", "isod.certificate", "web1");
+
+	cr_expect(is(&set, NULL, "origin", NULL));
+	cr_expect_not(set.any);
+	for (int i = 0; i < 3; i++) {
+		event_reset(&event);
+		event_put(&event, STR("host"), STR("web1"), VALUE_STRING);
+		event_put_derived(&event, STR("isod.certificate"), STR("web1"), VALUE_STRING);
+		logsources_classify_with(table, memo, &event, &set);
+		cr_expect(is(&set, NULL, "origin", NULL));
+		cr_expect_not(set.any, "the memo says so too, time %d", i);
+	}
+	logsource_memo_free(memo);
+	set = CLASSIFY("program", "sshd", "isod.certificate", "web1");
+	cr_expect(is(&set, NULL, "origin", NULL));
+	cr_expect(set.any);
+	set = CLASSIFY("program", "sshd");
+	cr_expect_not(is(&set, NULL, "origin", NULL));
+}
