@@ -13,8 +13,10 @@ extern const struct option_set config_daemon_options;
 /* conf/escalation.yaml → the plugins and routes of struct config. */
 extern const struct option_set config_escalation_options;
 
-/* One item of `listeners`. */
+/* One item of `listeners`, of `api.roles`, of `risk.assets`. */
 extern const struct option_set config_listener_options;
+extern const struct option_set config_role_options;
+extern const struct option_set config_asset_options;
 
 /* An asset as it is written; becomes an Isod__V1__AssetWeight. */
 struct asset_item {
