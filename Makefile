@@ -38,6 +38,7 @@ PROTO_H    := $(PROTO_C:.c=.h)
 LIB_OBJ    := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard daemon/*/*.c))) \
               $(patsubst %.cc,$(BUILD)/%.o,$(sort $(wildcard daemon/*/*.cc))) $(PROTO_C:.c=.o)
 LIB        := $(BUILD)/libisod.a
+ISOD_OBJ   := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out daemon/isoctl%,$(wildcard daemon/*.c))))
 ISOCTL_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard daemon/isoctl*.c)))
 PLUGINS    := $(patsubst plugins/%/,%,$(sort $(wildcard plugins/*/)))
 UNIT       := $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -86,7 +87,7 @@ $(LIB): $(LIB_OBJ)
 
 LINK = @mkdir -p $(@D); echo "  LINK  $@"; $(CXX) $(LDFLAGS_ALL) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) -lpthread
 
-$(BUILD)/isod: $(BUILD)/daemon/isod.o $(BUILD)/daemon/daemon.o $(BUILD)/daemon/status.o $(BUILD)/daemon/alarm.o $(BUILD)/daemon/forget.o $(BUILD)/daemon/reload.o $(BUILD)/daemon/replay.o $(BUILD)/daemon/books.o $(BUILD)/daemon/certificates.o $(BUILD)/daemon/watch.o $(LIB)
+$(BUILD)/isod: $(ISOD_OBJ) $(LIB)
 	$(LINK)
 
 $(BUILD)/isoctl: $(ISOCTL_OBJ) $(LIB)

@@ -23,14 +23,16 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "base/pbjson.h"
 #include "books.h"
 #include "certificates.h"
 #include "escalate/escalate.h"
 #include "forget.h"
 #include "ingest/ingest.h"
+#include "ingest/own_event.h"
+#include "load.h"
 #include "officer/officer.h"
 #include "reload.h"
+#include "settings.h"
 #include "sigma/compile.h"
 #include "sigma/content.h"
 #include "sigma/rules.h"
@@ -73,119 +75,17 @@ struct isod {
 	uint64_t started_ns;
 };
 
-/* ---- loading what the configuration names ---- */
-
-static void print_diags(const struct diags *diags)
-{
-	char line[1024];
-
-	for (size_t i = 0; i < diags->count; i++)
-		fprintf(stderr, "%s\n", diag_format(&diags->items[i], line, sizeof(line)));
-	if (diags->errors > diags->count)
-		fprintf(stderr, "… and %zu more\n", diags->errors + diags->warnings - diags->count);
-}
-
-int isod_load_config(const char *file, struct config **ret)
-{
-	struct diags diags;
-
-	diags_init(&diags);
-	int r = config_load(file, &diags, ret);
-	print_diags(&diags);
-	diags_release(&diags);
-	return r;
-}
-
-static int load_content(struct isod *d)
-{
-	struct diags diags;
-
-	diags_init(&diags);
-	int r = reload_content(d->config, &diags, &d->content);
-	print_diags(&diags);
-	diags_release(&diags);
-	return r;
-}
-
-static void unload(struct isod *d)
-{
-	content_unref(d->content);
-	free(d->rules_error);
-	config_free(d->config);
-	free(d);
-}
-
-int isod_check(const struct config *config)
-{
-	struct isod *d = xcalloc(1, sizeof(*d));
-
-	d->config = (struct config *)(uintptr_t)config;
-	int r = load_content(d);
-	if (r == 0)
-		printf("%s: %zu rules, %zu correlations, %zu listeners, %zu plugins, %zu routes\n",
-		       config->file, d->content->parts.rules->count,
-		       d->content->parts.rules->correlation_count, config->listener_count,
-		       config->plugin_count, config->route_count);
-	unload(d);
-	return r;
-}
-
-/* What of the configuration shapes the fold. Borrows everything but its arrays; see settings_done. */
-static void settings_fill(const struct isod *d, const struct content *content,
-                          Isod__V1__Settings *s, Isod__V1__Route ***routes,
-                          Isod__V1__AssetWeight ***assets)
-{
-	const struct config *c = d->config;
-
-	isod__v1__settings__init(s);
-	*routes = xcalloc(c->route_count, sizeof(**routes));
-	*assets = xcalloc(c->asset_count, sizeof(**assets));
-	for (size_t i = 0; i < c->route_count; i++)
-		(*routes)[i] = &c->routes[i];
-	for (size_t i = 0; i < c->asset_count; i++)
-		(*assets)[i] = &c->assets[i];
-	s->n_correlations = content->parts.rules->correlation_count;
-	s->correlations = content->parts.rules->correlations;
-	s->n_routes = c->route_count;
-	s->routes = *routes;
-	s->n_assets = c->asset_count;
-	s->assets = *assets;
-	s->incident_window_ns = c->incident_window_ns;
-	s->incident_open_level = c->incident_open_level;
-	s->incident_kept_ns = c->incident_kept_ns;
-	s->incident_kept_max = c->incident_kept_max;
-	s->incident_open_max = c->incident_open_max;
-	s->notification_kept_ns = c->notification_kept_ns;
-	s->notification_kept_max = c->notification_kept_max;
-	s->risk_half_life_ns = c->risk_half_life_ns;
-	s->correlation_skew_ns = c->correlation_skew_ns;
-	s->correlation_lateness_ns = c->correlation_lateness_ns;
-}
-
 /* ---- isod's own events ---- */
 
 /* A JSON event about isod itself; `pairs` is name, value, name, value …, NULL. */
 static void own_event(struct isod *d, const char *event, const char *const *pairs)
 {
 	struct buf out;
-	char when[CLOCK_TEXT_MAX];
 
 	if (!d->ingest)
 		return;
 	buf_init(&out, OWN_EVENT_BYTES);
-	buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
-	           clock_format(clock_now(), when));
-	int r = json_quote(&out, str_of(d->config->node));
-	r |= buf_printf(&out, ",\"event\":");
-	r |= json_quote(&out, str_of(event));
-	for (; *pairs; pairs += 2) {
-		r |= buf_putc(&out, ',');
-		r |= json_quote(&out, str_of(pairs[0]));
-		r |= buf_putc(&out, ':');
-		r |= json_quote(&out, str_of(pairs[1]));
-	}
-	r |= buf_putc(&out, '}');
-	if (r == 0)
+	if (own_event_write(&out, d->config->node, clock_now(), event, pairs) == 0)
 		ingest_own_event(d->ingest, buf_str(&out));
 	buf_release(&out);
 }
@@ -445,14 +345,11 @@ static void on_compiled(void *arg)
 static int on_install(void *arg, struct content *content)
 {
 	struct isod *d = arg;
-	Isod__V1__Settings settings;
-	Isod__V1__Route **routes;
-	Isod__V1__AssetWeight **assets;
+	struct settings settings;
 
-	settings_fill(d, content, &settings, &routes, &assets);
-	int r = officer_settings(d->officer, &settings);
-	free(routes);
-	free(assets);
+	settings_init(&settings, d->config, content);
+	int r = officer_settings(d->officer, &settings.message);
+	settings_release(&settings);
 	if (r < 0)
 		return r;
 	ingest_swap_finish(d->ingest);
@@ -726,18 +623,15 @@ static int open_edges(struct isod *d, char *error)
 static int start_officer(struct isod *d)
 {
 	Isod__V1__Started started = ISOD__V1__STARTED__INIT;
-	Isod__V1__Settings settings;
-	Isod__V1__Route **routes;
-	Isod__V1__AssetWeight **assets;
+	struct settings settings;
 	char version[] = ISOD_VERSION;
 
 	started.version = version;
 	started.node = d->config->node;
 	started.workers = (uint32_t)d->config->workers;
-	settings_fill(d, d->content, &settings, &routes, &assets);
-	officer_start(d->officer, &started, &settings);
-	free(routes);
-	free(assets);
+	settings_init(&settings, d->config, d->content);
+	officer_start(d->officer, &started, &settings.message);
+	settings_release(&settings);
 	reload_compile(d->reload, d->content);
 	return ingest_start(d->ingest);
 }
@@ -749,7 +643,7 @@ static int start_all(struct isod *d)
 	int r = activation_open(&d->passed, error, ERROR_TEXT);
 
 	if (r == 0)
-		r = load_content(d);
+		r = load_content(d->config, &d->content);
 	if (r == 0)
 		r = lock_state(d);
 	if (r == 0)
@@ -852,5 +746,8 @@ void isod_stop(struct isod *d)
 		event_base_free(d->base);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
-	unload(d);
+	content_unref(d->content);
+	free(d->rules_error);
+	config_free(d->config);
+	free(d);
 }

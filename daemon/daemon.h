@@ -11,13 +11,6 @@
 
 struct isod;
 
-/* config_load with every diagnostic printed to stderr. */
-int isod_load_config(const char *file, struct config **ret);
-
-/* Everything the configuration names is read and validated: rules, log sources, patterns. Prints every diagnostic to
- * stderr and frees `config`. 0, or -EINVAL when there is an error. */
-int isod_check(const struct config *config);
-
 /* Opens state, binds sockets, starts Redis, plugins and worker threads. Takes over `config`, also on failure.
  * 0 and *ret, or -errno: the reason has been logged. */
 int isod_start(struct config *config, struct isod **ret);

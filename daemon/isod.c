@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon.h"
+#include "load.h"
 #include "replay.h"
 
 static const char usage[] =
@@ -62,10 +63,10 @@ int main(int argc, char **argv)
 	}
 	if (replay)
 		return isod_replay(replay, until) < 0;
-	if (isod_load_config(file, &config) < 0)
+	if (load_config(file, &config) < 0)
 		return 1;
 	if (check)
-		return isod_check(config) < 0;
+		return load_check(config) < 0;
 	if (isod_start(config, &d) < 0)
 		return 1;
 	isod_loop(d);

@@ -22,8 +22,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/pbjson.h"
 #include "ingest/framing.h"
+#include "ingest/own_event.h"
 #include "ingest/hec.h"
 #include "ingest/relp.h"
 
@@ -41,29 +41,13 @@
 
 /* ---- what is told about oneself ---- */
 
-struct pair {
-	const char *name, *value;
-};
-
-/* An own event with those of the pairs that have a value. */
-static void tell(struct worker *w, const char *event, const struct pair *pairs, size_t count)
+/* `pairs` as own_event_write takes them. */
+static void tell(struct worker *w, const char *event, const char *const *pairs)
 {
-	char when[CLOCK_TEXT_MAX];
 	struct buf out;
 
 	buf_init(&out, OWN_EVENT_MAX);
-	int r = buf_printf(&out, "{\"product\":\"isod\",\"@timestamp\":\"%s\",\"host\":",
-	                   clock_format(worker_now(w), when));
-	r |= json_quote(&out, str_of(w->shared->config->node));
-	r |= buf_printf(&out, ",\"event\":\"%s\"", event);
-	for (size_t i = 0; i < count; i++) {
-		if (!pairs[i].value)
-			continue;
-		r |= buf_printf(&out, ",\"%s\":", pairs[i].name);
-		r |= json_quote(&out, str_of(pairs[i].value));
-	}
-	r |= buf_putc(&out, '}');
-	if (r == 0)
+	if (own_event_write(&out, w->shared->config->node, worker_now(w), event, pairs) == 0)
 		w->shared->own_event(w->shared->arg, buf_str(&out));
 	buf_release(&out);
 }
@@ -72,9 +56,9 @@ static void tell(struct worker *w, const char *event, const struct pair *pairs, 
 void worker_tell_evidence(struct worker *w, int r)
 {
 	char *detail = xasprintf("worker %zu%s%s", w->index, r ? ": " : "", r ? strerror(-r) : "");
-	const struct pair pairs[] = {{"detail", detail}, {"outcome", r ? "failure" : "success"}};
+	const char *const pairs[] = {"detail", detail, "outcome", r ? "failure" : "success", NULL};
 
-	tell(w, r ? "evidence_stalled" : "evidence_resumed", pairs, ARRAY_LEN(pairs));
+	tell(w, r ? "evidence_stalled" : "evidence_resumed", pairs);
 	free(detail);
 	atomic_store(&w->storage_broken, segment_broken(w->evidence));
 	atomic_store(&w->storage, r);
@@ -277,45 +261,49 @@ static bool may_report(struct worker *w)
 	return w->reports++ < REPORTS_PER_SECOND;
 }
 
-static void report(struct worker *w, const char *event, const struct pair *pairs, size_t count)
+static void report(struct worker *w, const char *event, const char *const *pairs)
 {
 	if (may_report(w))
-		tell(w, event, pairs, count);
+		tell(w, event, pairs);
 	else
 		count_add(&w->reports_dropped, 1);
 	/* What was dropped is put into the account with the next tally: a peer must not fill evidence with it either. */
 	timer_arm(&w->tally_timer, w->shared->config->tally_interval_ns);
 }
 
+static const char *address_of(const struct sockaddr *peer, char out[static NET_TEXT_MAX])
+{
+	return peer->sa_family == AF_UNIX ? NULL : net_host(peer, out);
+}
+
 void worker_report(struct worker *w, const char *event, const struct listener *l,
                    const struct sockaddr *peer, const char *detail)
 {
 	char host[NET_TEXT_MAX];
-	const struct pair pairs[] = {
-		{"listener", l->config->name},
-		{"src_ip", peer->sa_family == AF_UNIX ? NULL : net_host(peer, host)},
-		{"detail", detail},
-		{"outcome", "failure"},
+	const char *const pairs[] = {
+		"listener", l->config->name, "src_ip", address_of(peer, host), "detail", detail,
+		"outcome",  "failure",       NULL,
 	};
 
-	report(w, event, pairs, ARRAY_LEN(pairs));
+	report(w, event, pairs);
 }
 
 void worker_report_refused(struct worker *w, const struct listener *l, const struct sockaddr *peer,
                            const struct tls_certificate *shown, const char *detail)
 {
 	char host[NET_TEXT_MAX], fingerprint[TLS_FINGERPRINT_MAX];
-	const struct pair pairs[] = {
-		{"listener", l->config->name},
-		{"src_ip", peer->sa_family == AF_UNIX ? NULL : net_host(peer, host)},
-		{"certificate", shown && shown->name[0] ? shown->name : NULL},
-		{"subject", shown ? shown->subject : NULL},
-		{"fingerprint", shown ? tls_fingerprint(shown->fingerprint, fingerprint) : NULL},
-		{"detail", detail},
-		{"outcome", "failure"},
+	const char *const pairs[] = {
+		"listener",    l->config->name,
+		"src_ip",      address_of(peer, host),
+		"certificate", shown && shown->name[0] ? shown->name : NULL,
+		"subject",     shown ? shown->subject : NULL,
+		"fingerprint", shown ? tls_fingerprint(shown->fingerprint, fingerprint) : NULL,
+		"detail",      detail,
+		"outcome",     "failure",
+		NULL,
 	};
 
-	report(w, "peer_refused", pairs, ARRAY_LEN(pairs));
+	report(w, "peer_refused", pairs);
 }
 
 /* ---- own events ---- */
