@@ -14,27 +14,16 @@ FRAMES, BYTES, CONNECTIONS = int(os.environ.get("FRAMES", 600000)), 137, 8
 LIMITS = "limits:\n  peer_connections_max: unlimited\n  peer_connects: unlimited\n  handshakes: unlimited\n"
 
 
-def resident_kib(isod):
-    with open(f"/proc/{isod.process.pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
-
-
 def program(name, isod, *arguments):
     return [os.path.join(BUILD, "bench", name), "127.0.0.1", str(isod.port("tls")), *map(str, arguments)]
 
 
 def rate(isod):
     """Messages a second until all are matched."""
-    def detected():
-        return sum(w["detected"] for w in isod.status()["workers"])
-    before, begin = detected(), time.monotonic()
+    before, begin = isod.detected(), time.monotonic()
     subprocess.run(program("load_stream", isod, CONNECTIONS, FRAMES, BYTES), stdout=subprocess.DEVNULL, check=True)
-    isod.wait(lambda: detected() - before >= FRAMES, "the stream is matched")
+    isod.wait(lambda: isod.detected() - before >= FRAMES, "the stream is matched")
     return FRAMES / (time.monotonic() - begin)
-
-
-def open_connections(isod):
-    return next(l["connections"] for l in isod.status()["listeners"] if l["name"] == "tls")
 
 
 class Crowd:
@@ -42,12 +31,12 @@ class Crowd:
         self.isod = isod
         self.process = subprocess.Popen(program("load_idle", isod, IDLE), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdout.readline()
-        isod.wait(lambda: open_connections(isod) == IDLE, "all are open")
+        isod.wait(lambda: isod.listener("tls")["connections"] == IDLE, "all are open")
 
     def leave(self):
         self.process.stdin.close()
         self.process.wait()
-        self.isod.wait(lambda: open_connections(self.isod) == 0, "all have gone")
+        self.isod.wait(lambda: self.isod.listener("tls")["connections"] == 0, "all have gone")
 
 
 def scenario():
@@ -55,12 +44,12 @@ def scenario():
     with Isod(settings=LIMITS) as isod:
         isod.wait(lambda: isod.status()["rules_compiled"], "rules are compiled")
         rate(isod)  # warm
-        before = resident_kib(isod)
+        before = isod.resident_kib()
         for n in range(ROUNDS):
             alone.append(rate(isod))
             crowd = Crowd(isod)
             if n == 0:
-                grown = resident_kib(isod) - before
+                grown = isod.resident_kib() - before
                 print(f"{IDLE} idle TLS connections: {grown / 1024:.0f} MiB more than {before / 1024:.0f} MiB resident, "
                       f"{grown / IDLE:.1f} KiB each, OpenSSL's own included", flush=True)
             among.append(rate(isod))

@@ -112,14 +112,11 @@ class Receiver:
     def counted(self):
         return self.isod.events("tls/")
 
-    def matched(self):
-        return sum(w["detected"] for w in self.isod.status()["workers"])
-
     def begin(self):
-        self.events_before, self.matched_before = self.counted(), self.matched()
+        self.events_before, self.matched_before = self.counted(), self.isod.detected()
 
     def wait_stored(self, frames):
-        until(lambda: self.matched() >= self.matched_before + frames)
+        until(lambda: self.isod.detected() >= self.matched_before + frames)
 
     def wait_done(self, frames):
         until(lambda: self.counted() >= self.events_before + frames)

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import threading
 
-from harness import BUILD, Failure, Isod, check, main, need
+from harness import BUILD, Failure, Isod, check, ended, main, need
 
 BYSTANDER = "127.0.0.2"
 LINE = b"<30>Nov 23 18:00:00 web1 app: line %d of the one who behaves\n"
@@ -55,16 +55,6 @@ def connect(isod, listener, attacker):
     return socket.create_connection(("127.0.0.1", isod.port(listener)), source_address=(attacker, 0))
 
 
-def ended(peer):
-    try:
-        peer.settimeout(60)
-        while peer.recv(4096):
-            pass
-        return True
-    except ConnectionError:
-        return True
-
-
 def push(peer, data):
     """As much of it as the other side lets happen."""
     try:
@@ -73,33 +63,29 @@ def push(peer, data):
         pass
 
 
-def of(isod, listener):
-    return next(l for l in isod.status()["listeners"] if l["name"] == listener)
-
-
 def told(isod, attacker, *words):
     isod.wait(lambda: any(attacker in line and all(w in line for w in words) for line in isod.log().splitlines()),
               f"the log names {attacker} and {words}")
 
 
 def slow_handshakes(isod, attacker):
-    before = of(isod, "tls")["tls_failures"]
+    before = isod.listener("tls")["tls_failures"]
     peers = [connect(isod, "tls", attacker) for _ in range(50)]
     for n, peer in enumerate(peers):
         push(peer, b"\x16\x03\x01\x02\x00\x01\x00"[:n % 8])  # nothing, or the begin of a ClientHello
     check(all(ended(p) for p in peers), "handshakes that are not finished in time are given up")
-    check(of(isod, "tls")["tls_failures"] - before == 50, "and counted")
+    check(isod.listener("tls")["tls_failures"] - before == 50, "and counted")
     told(isod, attacker, "handshake")
 
 
 def no_tls(isod, attacker):
-    before = of(isod, "tls")["tls_failures"]
+    before = isod.listener("tls")["tls_failures"]
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"<30>Nov 23 18:00:00 web1 app: in clear\n", os.urandom(3000), b"\x00" * 100,
                     b"\x16\x03\x01\xff\xff" + b"x" * 70000):
         with connect(isod, "tls", attacker) as peer:
             push(peer, garbage)
             check(ended(peer), "garbage instead of TLS ends the connection")
-    check(of(isod, "tls")["tls_failures"] - before == 5, "and is counted")
+    check(isod.listener("tls")["tls_failures"] - before == 5, "and is counted")
     told(isod, attacker, "TLS")
 
 
@@ -145,7 +131,7 @@ def renegotiations(isod, attacker):
 
 def connects(isod, attacker):
     """As fast as one process can: far more than 100,000 a minute."""
-    before = of(isod, "tcp")
+    before = isod.listener("tcp")
     port = isod.port("tcp")
     for _ in range(20):
         crowd = []
@@ -164,7 +150,7 @@ def connects(isod, attacker):
             peer.close()
 
     def seen():
-        now = of(isod, "tcp")
+        now = isod.listener("tcp")
         refused, accepted = (now[k] - before[k] for k in ("refused", "accepted"))
         seen.last = f"{refused} refused, {accepted} accepted, {now['connections']} open"
         return refused > 0 and refused + accepted == 3000 and now["connections"] == 0
@@ -177,10 +163,10 @@ def connects(isod, attacker):
 
 def places(isod, attacker):
     """Opens and holds what it gets."""
-    before = of(isod, "tcp")["refused"]
+    before = isod.listener("tcp")["refused"]
     peers = [connect(isod, "tcp", attacker) for _ in range(300)]
-    isod.wait(lambda: of(isod, "tcp")["refused"] - before >= 100, "past its places it is refused")
-    check(of(isod, "tcp")["connections"] <= 200, "it has no more than these")
+    isod.wait(lambda: isod.listener("tcp")["refused"] - before >= 100, "past its places it is refused")
+    check(isod.listener("tcp")["connections"] <= 200, "it has no more than these")
     for peer in peers:
         peer.close()
 
@@ -202,12 +188,7 @@ def reads_no_answers(isod, attacker):
         pass
     check(sent < 1999990, "it is made to wait")
     peer.close()
-    isod.wait(lambda: of(isod, "relp")["connections"] == 0, "the connection is gone")
-
-
-def resident_kib(isod):
-    with open(f"/proc/{isod.process.pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+    isod.wait(lambda: isod.listener("relp")["connections"] == 0, "the connection is gone")
 
 
 def scenario():
@@ -221,12 +202,12 @@ def scenario():
         bystander = Bystander(isod)
         bystander.served()
         isod.wait(lambda: isod.status()["rules_compiled"], "rules are compiled")
-        before = resident_kib(isod)
+        before = isod.resident_kib()
         for n, attack in enumerate(attacks):
             attack(isod, f"127.0.1.{n + 1}")
             bystander.served()
         bystander.close()
-        grown = resident_kib(isod) - before
+        grown = isod.resident_kib() - before
         print(f"resident: {grown} KiB more than before")
         check("san-" in BUILD or grown < GROWTH_KIB, f"isod has grown by {grown} KiB")
 

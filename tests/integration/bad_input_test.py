@@ -24,10 +24,6 @@ def tcp(isod, data, half_close=True):
         return True
 
 
-def listener(isod, name):
-    return next(l for l in isod.status()["listeners"] if l["name"] == name)
-
-
 def counted(isod, condition, what):
     isod.wait(lambda: condition(isod.status()), what)
 
@@ -40,16 +36,16 @@ def frames(isod):
     tcp(isod, b"<30>" + b"x" * 200000 + b"\n" + GOOD.encode() + b"\n")
     isod.wait_events(before + 2, "tcp/")
     check(isod.sources()["tcp/127.0.0.1"]["truncated"] == truncated + 1, "the long one is kept, cut and counted")
-    before, refused = isod.events("tcp/"), listener(isod, "tcp")["refused"]
+    before, refused = isod.events("tcp/"), isod.listener("tcp")["refused"]
     # An octet count that lies: what came before counts, the connection is closed by isod.
     tcp(isod, GOOD.encode() + b"\n" + b"99999999999 <30>liar" * 10, half_close=False)
     isod.wait_events(before + 1, "tcp/")
-    check(listener(isod, "tcp")["refused"] > refused, "the lost framing is counted")
+    check(isod.listener("tcp")["refused"] > refused, "the lost framing is counted")
     check("99999999999" in isod.log() and "127.0.0.1" in isod.log(), "and logged with the peer's name")
 
 
 def tls(isod):
-    failures = listener(isod, "tls")["tls_failures"]
+    failures = isod.listener("tls")["tls_failures"]
     with socket.create_connection(("127.0.0.1", isod.port("tls")), 60) as s:
         s.sendall(b"<30>plain text to the TLS port\n" * 10)
         try:
@@ -57,12 +53,12 @@ def tls(isod):
                 pass
         except ConnectionError:
             pass
-    counted(isod, lambda _: listener(isod, "tls")["tls_failures"] > failures, "plain text on the TLS port is counted")
+    counted(isod, lambda _: isod.listener("tls")["tls_failures"] > failures, "plain text on the TLS port is counted")
     # A certificate from a CA that is not ours.
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
                     isod.path("bad.key"), "-out", isod.path("bad.pem"), "-days", "2", "-subj", "/CN=stranger"],
                    check=True, stderr=subprocess.DEVNULL)
-    failures = listener(isod, "tls")["tls_failures"]
+    failures = isod.listener("tls")["tls_failures"]
     context = ssl.create_default_context(cafile=isod.path("tls", "ca.pem"))
     context.load_cert_chain(isod.path("bad.pem"), isod.path("bad.key"))
     try:
@@ -72,7 +68,7 @@ def tls(isod):
             check(s.recv(1) == b"", "a stranger's certificate was taken")
     except (ssl.SSLError, ConnectionError):
         pass
-    counted(isod, lambda _: listener(isod, "tls")["tls_failures"] > failures, "a stranger's certificate is counted")
+    counted(isod, lambda _: isod.listener("tls")["tls_failures"] > failures, "a stranger's certificate is counted")
     # A TLS stream cut off without close_notify: what had arrived is processed.
     before = isod.events("tls/")
     context = ssl.create_default_context(cafile=isod.path("tls", "ca.pem"))

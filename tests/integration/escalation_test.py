@@ -4,9 +4,7 @@ notification keeps its key over a kill."""
 import json
 import os
 
-from harness import Isod, Receiver, check, main
-
-SECRET = "s3cr3t"
+from harness import Isod, check, main
 
 
 def guesses(address):
@@ -25,21 +23,17 @@ def scripts(isod):
 
 
 def configure(isod, receiver):
-    isod.write("escalation.yaml", f"""
-plugins:
-  - name: oncall
-    program: webhook
-    options: {{url: "{receiver.url}", ca: "{isod.path('tls', 'ca.pem')}", secret: "{SECRET}"}}
+    isod.escalate(isod.webhook(receiver) + f"""\
   - name: keeper
     program: exec
     options: {{program: "{isod.path('keep.sh')}"}}
   - {{name: hanging, program: "{isod.path('hang.sh')}", timeout: 2s}}
   - {{name: babbling, program: "{isod.path('babble.sh')}"}}
-routes:
-  - {{name: web, plugin: oncall, min_level: low, attempts: 6, backoff: 100ms, backoff_max: 1s}}
-  - {{name: program, plugin: keeper, min_level: low, attempts: 3, backoff: 1s, backoff_max: 5s}}
-  - {{name: hung, plugin: hanging, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}}
-  - {{name: babble, plugin: babbling, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}}
+""", """\
+  - {name: web, plugin: oncall, min_level: low, attempts: 6, backoff: 100ms, backoff_max: 1s}
+  - {name: program, plugin: keeper, min_level: low, attempts: 3, backoff: 1s, backoff_max: 5s}
+  - {name: hung, plugin: hanging, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}
+  - {name: babble, plugin: babbling, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}
 """)
 
 
@@ -49,7 +43,7 @@ def states(isod, route, incident=None):
 
 def scenario():
     with Isod(start=False) as isod:
-        receiver = Receiver(isod.path("tls", "server.pem"), isod.path("tls", "server.key"), SECRET, answers=[500, 503])
+        receiver = isod.receiver(answers=[500, 503])
         keep = scripts(isod)
         configure(isod, receiver)
         isod.start()

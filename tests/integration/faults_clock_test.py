@@ -3,10 +3,9 @@ time never decreases, nothing is measured as negative, what waits for a time is 
 what comes in meanwhile is detected as ever."""
 import json
 
-from harness import Isod, Receiver, check, main, skip
+from harness import Isod, check, main, skip
 from machine import Machine, available
 
-SECRET = "s3cr3t"
 YEAR = 365 * 86400
 TICKS_MAX = 100  # a storm has thousands a second
 
@@ -19,13 +18,8 @@ def guesses(address):
 
 
 def configure(isod, receiver):
-    isod.write("escalation.yaml", f"""
-plugins:
-  - name: oncall
-    program: webhook
-    options: {{url: "{receiver.url}", ca: "{isod.path('tls', 'ca.pem')}", secret: "{SECRET}"}}
-routes:
-  - {{name: web, plugin: oncall, min_level: low, attempts: 8, backoff: 1s, backoff_max: 2s}}
+    isod.escalate(isod.webhook(receiver), """\
+  - {name: web, plugin: oncall, min_level: low, attempts: 8, backoff: 1s, backoff_max: 2s}
 """)
 
 
@@ -60,7 +54,7 @@ def scenario():
         skip(available())
     machine = Machine()
     with Isod(start=False, env=machine.env) as isod:
-        receiver = Receiver(isod.path("tls", "server.pem"), isod.path("tls", "server.key"), SECRET)
+        receiver = isod.receiver()
         configure(isod, receiver)
         isod.start()
         attack(isod, receiver, "203.0.113.1", 0)

@@ -10,10 +10,6 @@ PEERS = 200
 LINES = 10000
 
 
-def counters(isod):
-    return {c["name"]: c["value"] for c in isod.status()["counters"]}
-
-
 def connections(isod):
     return sum(l["connections"] for l in isod.status()["listeners"])
 
@@ -23,7 +19,7 @@ def scenario():
         isod.before_exec = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
         isod.start()
         peers = [socket.create_connection(("127.0.0.1", isod.port("tcp"))) for _ in range(PEERS)]
-        isod.wait(lambda: counters(isod)["ingest_accept_pauses"] > 2, "accepting pauses, and is tried again")
+        isod.wait(lambda: isod.counters()["ingest_accept_pauses"] > 2, "accepting pauses, and is tried again")
         check(connections(isod) < PEERS, "not all are accepted")
         told = isod.log().count("no more connections can be accepted")
         check(1 <= told <= len(isod.status()["workers"]), f"every worker tells it once, not {told} times")

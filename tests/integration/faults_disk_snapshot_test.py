@@ -1,9 +1,8 @@
 """The disk is full just where snapshots are written: isod goes on taking in and detecting, an incident tells of it and goes out
 through a plugin, and the next snapshot that there is room for is good."""
-from harness import Isod, Receiver, check, main, skip
+from harness import Isod, check, main, skip
 from machine import Machine, available
 
-SECRET = "s3cr3t"
 LINES = 3000
 
 
@@ -32,14 +31,9 @@ def scenario():
         skip(available())
     machine = Machine()
     with Isod(start=False, env=machine.env, settings="snapshot:\n  interval: 1s\n  records: 1000\n") as isod:
-        receiver = Receiver(isod.path("tls", "server.pem"), isod.path("tls", "server.key"), SECRET)
-        isod.write("escalation.yaml", f"""
-plugins:
-  - name: oncall
-    program: webhook
-    options: {{url: "{receiver.url}", ca: "{isod.path('tls', 'ca.pem')}", secret: "{SECRET}"}}
-routes:
-  - {{name: all, plugin: oncall, min_level: low, attempts: 9, backoff: 100ms, backoff_max: 1s}}
+        receiver = isod.receiver()
+        isod.escalate(isod.webhook(receiver), """\
+  - {name: all, plugin: oncall, min_level: low, attempts: 9, backoff: 100ms, backoff_max: 1s}
 """)
         for error in ("ENOSPC", "EIO"):
             isod.start()

@@ -4,10 +4,9 @@ by itself when the disk does. After a failed fdatasync it ends with a clear mess
 on the disk then; the next start goes on from what is there. Nothing is lost or counted twice in any of it."""
 import threading
 
-from harness import Isod, Receiver, check, main, skip
+from harness import Isod, check, main, skip
 from machine import Machine, available
 
-SECRET = "s3cr3t"
 LINES = 10000  # several segments
 EX_IOERR = 74
 
@@ -22,14 +21,9 @@ def guesses(address):
 
 
 def configure(isod, receiver):
-    isod.write("escalation.yaml", f"""
-plugins:
-  - name: oncall
-    program: webhook
-    options: {{url: "{receiver.url}", ca: "{isod.path('tls', 'ca.pem')}", secret: "{SECRET}"}}
-routes:
-  - {{name: brute, plugin: oncall, min_level: low, tactics: [credential-access], attempts: 5, backoff: 100ms, backoff_max: 1s}}
-  - {{name: all, plugin: oncall, min_level: high, attempts: 9, backoff: 100ms, backoff_max: 1s}}
+    isod.escalate(isod.webhook(receiver), """\
+  - {name: brute, plugin: oncall, min_level: low, tactics: [credential-access], attempts: 5, backoff: 100ms, backoff_max: 1s}
+  - {name: all, plugin: oncall, min_level: high, attempts: 9, backoff: 100ms, backoff_max: 1s}
 """)
 
 
@@ -100,7 +94,7 @@ def scenario():
     # Small segments: new ones are begun all the time, also while files cannot be made.
     settings = "evidence:\n  segment_size: 1MiB\nledger:\n  segment_size: 64KiB\n"
     with Isod(start=False, env=machine.env, settings=settings) as isod:
-        receiver = Receiver(isod.path("tls", "server.pem"), isod.path("tls", "server.key"), SECRET)
+        receiver = isod.receiver()
         configure(isod, receiver)
         isod.start()
         for operation, error in (("write", "ENOSPC"), ("write", "EIO"), ("write", "EROFS")):

@@ -3,9 +3,7 @@ attempts and nothing else: it is killed when its time is over, started anew, and
 of an hour, too, nobody else waits for it, and isod stops in order."""
 import os
 
-from harness import Isod, Receiver, check, main
-
-SECRET = "s3cr3t"
+from harness import Isod, check, main
 
 
 def guesses(n):
@@ -19,19 +17,15 @@ def configure(isod, receiver):
     # It says that it is ready (a delimited FromPlugin with an empty PluginReady), and nothing more.
     isod.write("hung.sh", "#!/bin/sh\necho $$ >>" + isod.path("hung") + "\nprintf '\\002\\012\\000'\nexec sleep 3600\n")
     os.chmod(isod.path("hung.sh"), 0o755)
-    isod.write("escalation.yaml", f"""
-plugins:
-  - name: good
-    program: webhook
-    options: {{url: "{receiver.url}", ca: "{isod.path('tls', 'ca.pem')}", secret: "{SECRET}"}}
+    isod.escalate(isod.webhook(receiver, "good") + f"""\
   - {{name: hour, program: "{isod.path('hung.sh')}", timeout: 1h}}
   - {{name: hung, program: "{isod.path('hung.sh')}", timeout: 500ms}}
   - {{name: deaf, program: "{isod.path('deaf.sh')}", timeout: 500ms}}
-routes:
-  - {{name: hour, plugin: hour, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}}
-  - {{name: hung, plugin: hung, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}}
-  - {{name: deaf, plugin: deaf, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}}
-  - {{name: good, plugin: good, min_level: low, attempts: 3, backoff: 100ms, backoff_max: 1s}}
+""", """\
+  - {name: hour, plugin: hour, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}
+  - {name: hung, plugin: hung, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}
+  - {name: deaf, plugin: deaf, min_level: low, attempts: 2, backoff: 100ms, backoff_max: 1s}
+  - {name: good, plugin: good, min_level: low, attempts: 3, backoff: 100ms, backoff_max: 1s}
 """)
 
 
@@ -58,7 +52,7 @@ def runs(pid):
 
 def scenario():
     with Isod(start=False) as isod:
-        receiver = Receiver(isod.path("tls", "server.pem"), isod.path("tls", "server.key"), SECRET)
+        receiver = isod.receiver()
         configure(isod, receiver)
         isod.start()
         for n in (1, 2, 3):

@@ -14,9 +14,8 @@ import subprocess
 import sys
 import threading
 
-from harness import BUILD, Isod, Receiver, check, main, need, skip
+from harness import BUILD, Isod, check, main, need, skip
 
-SECRET = "s3cr3t"
 MARK = "ISOD_TEST_IN_NAMESPACE"
 EX_IOERR = 74
 NUMBERED = 40000
@@ -54,14 +53,9 @@ def unmount(isod):
 
 
 def configure(isod):
-    receiver = Receiver(isod.path("tls", "server.pem"), isod.path("tls", "server.key"), SECRET)
-    isod.write("escalation.yaml", f"""
-plugins:
-  - name: oncall
-    program: webhook
-    options: {{url: "{receiver.url}", ca: "{isod.path('tls', 'ca.pem')}", secret: "{SECRET}"}}
-routes:
-  - {{name: all, plugin: oncall, min_level: high, attempts: 9, backoff: 100ms, backoff_max: 1s}}
+    receiver = isod.receiver()
+    isod.escalate(isod.webhook(receiver), """\
+  - {name: all, plugin: oncall, min_level: high, attempts: 9, backoff: 100ms, backoff_max: 1s}
 """)
     os.makedirs(isod.path("state"), exist_ok=True)
     return receiver

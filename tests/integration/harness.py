@@ -22,6 +22,7 @@ import time
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
 SHARED = os.environ.get("ISOD_SHARED", os.path.join(TOP, "..", "shared"))
+SECRET = "s3cr3t"  # of a Receiver and the webhook that tells it
 WAIT_SECONDS = int(os.environ.get("ISOD_TEST_WAIT", "120"))  # generous: a busy machine is not a failure
 
 
@@ -58,7 +59,7 @@ class Isod:
         self.before_exec = None  # called in the process that becomes isod
         self.env = {**os.environ, **(env or {})}
         if plugins or routes:
-            self.write("escalation.yaml", f"plugins:\n{plugins or '  []'}\nroutes:\n{routes or '  []'}\n")
+            self.escalate(plugins, routes)
         ports = {"ISOD_TLS_PORT": "0", "ISOD_PORT": "0", "ISOD_API_PORT": "0", "ISOD_NODE": "test"}
         subprocess.run([os.path.join(TOP, "conf", "development"), "init", self.dir], check=True,
                        env={**self.env, **ports, "BUILD": os.path.relpath(BUILD, TOP)})
@@ -84,6 +85,18 @@ class Isod:
         with open(self.path(name), "w") as f:
             f.write(text)
         return self.path(name)
+
+    def escalate(self, plugins, routes):
+        """Who is told: YAML lists."""
+        self.write("escalation.yaml", f"plugins:\n{plugins or '  []'}\nroutes:\n{routes or '  []'}\n")
+
+    def webhook(self, receiver, name="oncall"):
+        """The plugin that tells a Receiver of this isod, as an item of the list."""
+        return (f"  - {{name: {name}, program: webhook, options: {{url: \"{receiver.url}\", "
+                f"ca: \"{self.path('tls', 'ca.pem')}\", secret: \"{receiver.secret}\"}}}}\n")
+
+    def receiver(self, **more):
+        return Receiver(self.path("tls", "server.pem"), self.path("tls", "server.key"), SECRET, **more)
 
     def log(self):
         try:
@@ -159,12 +172,26 @@ class Isod:
     def incidents(self):
         return self.ask("incidents", "list", "--limit", "1000")
 
-    def address(self, listener):
+    def counters(self):
+        return {c["name"]: c["value"] for c in self.status()["counters"]}
+
+    def detected(self):
+        """Records of evidence that the rules have looked at."""
+        return sum(w["detected"] for w in self.status()["workers"])
+
+    def resident_kib(self):
+        with open(f"/proc/{self.process.pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+    def listener(self, name):
         for l in self.status()["listeners"]:
-            if l["name"] == listener:
-                port = l["address"].rsplit(":", 1)[-1]
-                return l["address"] if listener == "unix" else f"127.0.0.1:{port}"
-        raise Failure(f"no listener {listener}")
+            if l["name"] == name:
+                return l
+        raise Failure(f"no listener {name}")
+
+    def address(self, listener):
+        address = self.listener(listener)["address"]
+        return address if listener == "unix" else f"127.0.0.1:{address.rsplit(':', 1)[-1]}"
 
     def port(self, listener):
         return int(self.address(listener).rsplit(":", 1)[1])
@@ -203,7 +230,7 @@ class Receiver:
     """An HTTPS server that keeps what is posted to it. `answers`: status codes to give first, then 200."""
 
     def __init__(self, certificate, key, secret, answers=()):
-        self.alerts, self.bad, self.answers = [], [], list(answers)
+        self.alerts, self.bad, self.answers, self.secret = [], [], list(answers), secret
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -235,6 +262,19 @@ class Receiver:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+def ended(peer):
+    """True when the other side has closed the connection; waits for it."""
+    peer.settimeout(WAIT_SECONDS)
+    try:
+        while peer.recv(4096):
+            pass
+        return True
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def main(scenario):

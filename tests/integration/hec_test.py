@@ -1,7 +1,6 @@
 """HTTP Event Collector, plain and over TLS, with curl and with rsyslog's own HTTP as clients: events, raw lines, gzip, ackIds;
 wrong tokens, wrong data, bombs, requests that never end, while an honest client is served. What was answered with
 "Success" is in evidence after a kill -9, and is detected again alike."""
-import base64
 import gzip
 import json
 import os
@@ -58,10 +57,6 @@ def curl(isod, path, body=None, *options, token=GOOD, door="hec", headers=()):
 def wants(answer, status, code, **more):
     check(answer[0] == status and isinstance(answer[1], dict) and answer[1].get("code") == code
           and all(answer[1].get(k.replace("_", "-")) == v for k, v in more.items()), f"{answer}, not {status} {code} {more}")
-
-
-def listener(isod, name="hec"):
-    return next(l for l in isod.status()["listeners"] if l["name"] == name)
 
 
 def told(isod, text, again):
@@ -122,7 +117,7 @@ def acknowledgement(isod):
 
 
 def refusals(isod):
-    before, refused = isod.events("hec"), listener(isod)["refused"]
+    before, refused = isod.events("hec"), isod.listener("hec")["refused"]
     wants(curl(isod, "/event", '{"event":"x"}', token=None), 401, 2)
     wants(curl(isod, "/event", '{"event":"x"}', token=None, headers=["Authorization: Bearer " + GOOD]), 401, 3)
     wants(curl(isod, "/event", '{"event":"x"}', token=GOOD + "x"), 403, 4)
@@ -143,7 +138,7 @@ def refusals(isod):
     wants(curl(isod, "/elsewhere", "x"), 404, 404)
     wants(curl(isod, "/event", None), 405, 405)
     check(isod.events("hec") == before, "nothing of it was taken, the good events beside bad ones neither")
-    isod.wait(lambda: listener(isod)["refused"] == refused + 19, "each is counted")
+    isod.wait(lambda: isod.listener("hec")["refused"] == refused + 19, "each is counted")
     told(isod, "refused: Invalid token", lambda: curl(isod, "/event", "x", token="wrong-token"))
     check("listener hec: 127.0.0.1:" in isod.log(), "with the peer's address")
     check(GOOD not in isod.log(), "tokens do not stand in the log")
@@ -194,7 +189,7 @@ HEAD = f"POST /services/collector/event HTTP/1.1\r\nHost: x\r\nAuthorization: Sp
 
 def slow(isod):
     """Requests that never end, of all kinds, beside one that is served."""
-    refused = listener(isod)["refused"]
+    refused = isod.listener("hec")["refused"]
     stalled = [raw_http(isod, start.encode()) for start in
                ("", "POST /serv", HEAD, HEAD + "Content-Length: 100\r\n\r\n{", HEAD + "Transfer-Encoding: chunked\r\n\r\n5\r\n{")
                for _ in range(20)]
@@ -220,18 +215,18 @@ def slow(isod):
     isod.wait(lambda: dripped, "who sends a byte at a time is closed as well")
     stop.set()
     dripper.join()
-    isod.wait(lambda: listener(isod)["refused"] >= refused + len(stalled) + 1, "all of them are counted")
+    isod.wait(lambda: isod.listener("hec")["refused"] >= refused + len(stalled) + 1, "all of them are counted")
     told(isod, "(request_timeout)", lambda: closed(raw_http(isod, b"POST")))
 
 
 def nonsense(isod):
-    refused, failures = listener(isod)["refused"], listener(isod, "hectls")["tls_failures"]
+    refused, failures = isod.listener("hec")["refused"], isod.listener("hectls")["tls_failures"]
     for text in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\x00" * 100 + b"\r\n\r\n",
                  b"GET / HTTP/1.1\r\n" + b"A: " + b"b" * 100_000 + b"\r\n\r\n", HEAD.encode() + b"Content-Length: -5\r\n\r\n"):
         closed(raw_http(isod, text))
-    isod.wait(lambda: listener(isod)["refused"] >= refused + 3, "what is no HTTP is counted")
+    isod.wait(lambda: isod.listener("hec")["refused"] >= refused + 3, "what is no HTTP is counted")
     closed(raw_http(isod, b"GET / HTTP/1.1\r\n\r\n", "hectls"))
-    isod.wait(lambda: listener(isod, "hectls")["tls_failures"] > failures, "no TLS is counted")
+    isod.wait(lambda: isod.listener("hectls")["tls_failures"] > failures, "no TLS is counted")
 
 
 def pipelined(isod):
@@ -283,11 +278,11 @@ def shares():
     """A peer has so many connections and events and no more, as at every other door."""
     with new_isod("\nlimits: {peer_connections_max: 5, peer_events: 200}\n") as isod:
         many = [socket.create_connection(("127.0.0.1", isod.port("hec")), 60) for _ in range(8)]
-        isod.wait(lambda: listener(isod)["refused"] == 3, "connections past its share are refused")
+        isod.wait(lambda: isod.listener("hec")["refused"] == 3, "connections past its share are refused")
         check("(peer_connections_max)" in isod.log(), "and told")
         for s in many:
             s.close()
-        isod.wait(lambda: listener(isod)["connections"] == 0, "they are gone")
+        isod.wait(lambda: isod.listener("hec")["connections"] == 0, "they are gone")
         wants(curl(isod, "/event", '{"event":"a burst"}' * 1000), 200, 0)
         wants(curl(isod, "/event", '{"event":"more"}'), 503, 9)
         isod.wait(lambda: curl(isod, "/event", '{"event":"later"}')[0] == 200, "its share grows again")
@@ -299,7 +294,7 @@ def scenario():
     with new_isod() as isod:
         for part in (good_requests, acknowledgement, refusals, bombs, slow, nonsense, pipelined, killed):
             part(isod)
-        check(listener(isod)["connections"] == 0 and listener(isod, "hectls")["connections"] == 0, "no connection is left")
+        check(isod.listener("hec")["connections"] == 0 and isod.listener("hectls")["connections"] == 0, "no connection is left")
         for s in isod.sources().values():
             check(s["received"] == s["matched"] + s["unmatched"] + s["undecoded"] + s["refused"] + s["shed"],
                   f"account of {s['source']}: {s}")

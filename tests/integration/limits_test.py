@@ -2,7 +2,7 @@
 streams (which wait) and for datagrams (which are shed, and counted), frames that never end, the memory that these take."""
 import socket
 
-from harness import Isod, check, main
+from harness import Isod, check, ended, main
 
 OTHER = "127.0.0.2"  # another address of this machine: another peer
 LINE = b"<30>Nov 23 18:00:00 web1 app: line %d of the one who behaves\n"
@@ -10,19 +10,6 @@ LINE = b"<30>Nov 23 18:00:00 web1 app: line %d of the one who behaves\n"
 
 def connect(isod, source="127.0.0.1", listener="tcp"):
     return socket.create_connection((socket.gethostbyname("localhost"), isod.port(listener)), source_address=(source, 0))
-
-
-def listener(isod, name):
-    return next(l for l in isod.status()["listeners"] if l["name"] == name)
-
-
-def ended(peer):
-    """True when isod has closed it; waits for something to happen."""
-    try:
-        peer.settimeout(60)
-        return peer.recv(1) == b""
-    except ConnectionError:
-        return True
 
 
 def other_is_served(isod, count=100):
@@ -39,13 +26,13 @@ def limits(text):
 def places():
     with limits("  peer_connections_max: 3\n") as isod:
         peers = [connect(isod) for _ in range(5)]
-        isod.wait(lambda: listener(isod, "tcp")["refused"] == 2, "two of five are refused")
+        isod.wait(lambda: isod.listener("tcp")["refused"] == 2, "two of five are refused")
         check(sum(ended(p) for p in peers[3:]) == 2, "the last two are closed")
         other_is_served(isod)
         check("peer_connections_max" in isod.log(), "the log names the limit")
         for peer in peers:
             peer.close()
-        isod.wait(lambda: listener(isod, "tcp")["connections"] == 0, "the places are free again")
+        isod.wait(lambda: isod.listener("tcp")["connections"] == 0, "the places are free again")
         with connect(isod) as peer:
             peer.sendall(LINE % 1)
         isod.wait_events(1, "tcp/127.0.0.1")
@@ -56,8 +43,8 @@ def connects():
         for _ in range(300):
             with connect(isod):
                 pass
-        isod.wait(lambda: sum(listener(isod, "tcp")[k] for k in ("refused", "accepted")) == 300, "all 300 are seen")
-        check(listener(isod, "tcp")["refused"] > 0, "some of them are too many")
+        isod.wait(lambda: sum(isod.listener("tcp")[k] for k in ("refused", "accepted")) == 300, "all 300 are seen")
+        check(isod.listener("tcp")["refused"] > 0, "some of them are too many")
         check("peer_connects" in isod.log(), "the log names the limit")
         other_is_served(isod)
 
@@ -67,7 +54,7 @@ def rate_of_streams():
         lines = b"".join(LINE % i for i in range(3000))
         with connect(isod) as peer:
             peer.sendall(lines)
-            isod.wait(lambda: listener(isod, "tcp")["held_back"] > 0, "the stream is held back")
+            isod.wait(lambda: isod.listener("tcp")["held_back"] > 0, "the stream is held back")
             other_is_served(isod)
         isod.wait_events(3000, "tcp/127.0.0.1")
 
@@ -117,7 +104,7 @@ def memory():
                 pass
         isod.wait(lambda: "memory_max" in isod.log(), "the memory of unfinished frames has a limit")
         other_is_served(isod)
-        isod.wait(lambda: 0 < listener(isod, "tcp")["connections"] <= 4, "the oldest have gone, the newest are there")
+        isod.wait(lambda: 0 < isod.listener("tcp")["connections"] <= 4, "the oldest have gone, the newest are there")
         for peer in greedy:
             peer.close()
         isod.wait_events(8, "tcp/127.0.0.1")
@@ -127,7 +114,7 @@ def even():
     """However the kernel hashes them: as many connections with each worker."""
     with Isod(settings="workers: 2\n") as isod:
         peers = [connect(isod) for _ in range(8)]
-        isod.wait(lambda: listener(isod, "tcp")["connections"] == 8, "all eight are open")
+        isod.wait(lambda: isod.listener("tcp")["connections"] == 8, "all eight are open")
         for n, peer in enumerate(peers):
             peer.sendall(LINE % n)
         isod.wait_events(8, "tcp/")

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 
-from harness import Failure, Isod, check, main
+from harness import Isod, check, main
 
 RELOADS = 20
 AHEAD = 5000  # events that a sender may have sent and isod not yet counted: a slow build must not drown

@@ -14,11 +14,6 @@ def ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
-def resident(pid):
-    with open(f"/proc/{pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
-
-
 def scenario():
     if "san-" in os.environ.get("BUILD", ""):
         skip("a sanitizer's own memory and time say nothing")
@@ -32,9 +27,9 @@ def scenario():
         time.sleep(SECONDS)
         # CPU time of the process itself, whatever else the machine does.
         used = (ticks(pid) - before) / os.sysconf("SC_CLK_TCK")
-        print(f"{resident(pid) / 1024:.1f} MiB resident; {used:.2f} s of CPU in {SECONDS} s idle")
+        print(f"{isod.resident_kib() / 1024:.1f} MiB resident; {used:.2f} s of CPU in {SECONDS} s idle")
         check(used <= 0.01 * SECONDS, f"{used} s of CPU in {SECONDS} s idle")
-        check(resident(pid) < MEMORY_KIB, f"{resident(pid)} KiB resident")
+        check(isod.resident_kib() < MEMORY_KIB, f"{isod.resident_kib()} KiB resident")
 
 
 main(scenario)

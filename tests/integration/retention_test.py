@@ -30,10 +30,6 @@ def lines(count, start=0):
             f"{n * 2654435761 % 2**32:x} {n * 40503 % 2**32:x}" for n in range(start, start + count)]
 
 
-def counters(isod):
-    return {c["name"]: c.get("value", 0) for c in isod.ask("status")[0]["counters"]}
-
-
 def files(isod, *folder):
     return [name for _, _, names in os.walk(isod.path("state", *folder)) for name in names]
 
@@ -54,15 +50,15 @@ def scenario():
     with Isod(SETTINGS) as isod:
         isod.send("--tcp", lines(6000))
         isod.wait_events(6000, "tcp/")
-        isod.wait(lambda: counters(isod)["evidence_segments_compressed"] > 1, "evidence is compressed")
-        isod.wait(lambda: counters(isod)["ledger_segments_compressed"] > 1, "the ledger is compressed")
-        n = counters(isod)
+        isod.wait(lambda: isod.counters()["evidence_segments_compressed"] > 1, "evidence is compressed")
+        isod.wait(lambda: isod.counters()["ledger_segments_compressed"] > 1, "the ledger is compressed")
+        n = isod.counters()
         check(n["ledger_bytes_compressed_to"] * 2 < n["ledger_bytes_compressed"], f"it is smaller: {n}")
         check(verify(isod)["compressed"] > 1, "verified, compressed or not")
         check(n["evidence_segments_removed"] == 0, "all of it may stay")
         read_again(isod)
         isod.start()
-        check(counters(isod)["ingest_frames_redetected"] < 6000, "what was counted is not detected again")
+        check(isod.counters()["ingest_frames_redetected"] < 6000, "what was counted is not detected again")
         removed(isod)
         isod.stop()
         verify(isod)
@@ -89,13 +85,13 @@ def read_again(isod):
 
 def removed(isod):
     sent = 6000
-    while not counters(isod)["evidence_segments_removed"]:
+    while not isod.counters()["evidence_segments_removed"]:
         isod.send("--tcp", lines(6000, sent))
         sent += 6000
         isod.wait_events(sent, "tcp/")
         check(sent < 200000, "evidence is never removed")
-        isod.wait(lambda: counters(isod)["evidence_over_keep_size"] == 0, "what is too much is removed")
-    n = counters(isod)
+        isod.wait(lambda: isod.counters()["evidence_over_keep_size"] == 0, "what is too much is removed")
+    n = isod.counters()
     check(n["evidence_segments_removed_early"] > 0 and n["evidence_bytes_removed"] > 0, f"counted: {n}")
     check(n["ledger_segments_removed"] == 0, "no snapshot covers the ledger: it is kept")
     isod.wait(lambda: "removed as retention says" in isod.log(), "logged")
@@ -148,11 +144,11 @@ def by_age(isod, machine):
     check(before[0] == 1 and len(before) > 3 and before[1] <= wanted, f"segments before and behind it: {before} {wanted}")
     machine.clock(2 * 86400)
     isod.start()
-    harmless_until(isod, lambda: firsts(isod, log)[0] > 1 and counters(isod)["evidence_removal_waits_for_incident"],
+    harmless_until(isod, lambda: firsts(isod, log)[0] > 1 and isod.counters()["evidence_removal_waits_for_incident"],
                    "what is too old and not wanted is removed")
     kept = firsts(isod, log)
     check(max(f for f in before if f <= wanted) == kept[0], f"what the incident refers to stays: {wanted} in {kept}")
-    n = counters(isod)
+    n = isod.counters()
     check(n["evidence_segments_removed"] > 0 and n["evidence_segments_removed_early"] == 0, f"for their age: {n}")
     isod.wait(lambda: "removed as retention says" in isod.log(), "logged")
     for i in isod.incidents():

@@ -19,14 +19,10 @@ def lines(round):
             if n % 6 == 0 else f"<30>Nov 23 18:00:00 web1 app[{round}]: ordinary line {n}" for n in range(LINES)]
 
 
-def counters(isod):
-    return {c["name"]: c["value"] for c in isod.status()["counters"]}
-
-
 def quiet(isod):
     """Nothing waits to be counted, and nothing comes."""
     def settled():
-        c = counters(isod)
+        c = isod.counters()
         return c["ingest_workers_redetecting"] == 0 and c["ingest_frames_untallied"] == 0
     isod.wait(settled, "everything is counted")
 
@@ -56,14 +52,14 @@ def killed_under_load(isod):
     for round in range(ROUNDS):
         isod.send("--tcp", lines(round))
         if round % 2 == 0:
-            known = counters(isod)["snapshots_written"]
-            isod.wait(lambda: poke(isod) and counters(isod)["snapshots_written"] > known, "a snapshot is taken")
+            known = isod.counters()["snapshots_written"]
+            isod.wait(lambda: poke(isod) and isod.counters()["snapshots_written"] > known, "a snapshot is taken")
         isod.kill()
         isod.start()
         quiet(isod)
         same_as_ledger(isod, f"after kill {round + 1}")
-    check(counters(isod)["snapshot_sequence"] > 0, "the last start went by a snapshot")
-    check(counters(isod)["snapshots_refused"] == 0, "which was sound")
+    check(isod.counters()["snapshot_sequence"] > 0, "the last start went by a snapshot")
+    check(isod.counters()["snapshots_refused"] == 0, "which was sound")
 
 
 def poke(isod):
@@ -99,7 +95,7 @@ def damaged(isod):
     damage(isod, kept[-1])
     isod.start()
     quiet(isod)
-    check(counters(isod)["snapshots_refused"] == 1, "the damaged one was refused")
+    check(isod.counters()["snapshots_refused"] == 1, "the damaged one was refused")
     check("snapshot refused" in isod.log(), "and the log says why")
     same_as_ledger(isod, "from the older snapshot")
     isod.stop()
@@ -107,7 +103,7 @@ def damaged(isod):
         damage(isod, name)
     isod.start()
     quiet(isod)
-    check(counters(isod)["snapshots_refused"] == 2, "both were refused")
+    check(isod.counters()["snapshots_refused"] == 2, "both were refused")
     same_as_ledger(isod, "from the whole ledger")
 
 
@@ -117,13 +113,13 @@ def shortened():
         for round in range(200):
             isod.send("--tcp", [l for l in lines(round % 40) if "Failed" in l])
             quiet(isod)
-            if counters(isod)["ledger_segments_removed"]:
+            if isod.counters()["ledger_segments_removed"]:
                 break
-        check(counters(isod)["ledger_segments_removed"] > 0, "the ledger was shortened")
+        check(isod.counters()["ledger_segments_removed"] > 0, "the ledger was shortened")
         isod.kill()
         isod.start()
         quiet(isod)
-        check(counters(isod)["snapshot_sequence"] > 0, "the start went by a snapshot")
+        check(isod.counters()["snapshot_sequence"] > 0, "the start went by a snapshot")
         same_as_ledger(isod, "from the older snapshot")
         isod.isoctl("ledger", "verify", isod.path("state"))
         isod.stop()
@@ -158,13 +154,13 @@ def between_open_and_page():
         isod.start()
         isod.send("--tcp", lines(0)[:60])
         isod.wait(lambda: told(isod, ".begun"), "the pager is about to page")
-        known = counters(isod)["snapshots_written"]
-        isod.wait(lambda: poke(isod) and counters(isod)["snapshots_written"] > known, "a snapshot has it in flight")
+        known = isod.counters()["snapshots_written"]
+        isod.wait(lambda: poke(isod) and isod.counters()["snapshots_written"] > known, "a snapshot has it in flight")
         isod.kill()
         check(not told(isod, ".done"), "nobody was paged")
         isod.write("gate", "")
         isod.start()
-        check(counters(isod)["snapshot_sequence"] > 0, "the start went by the snapshot")
+        check(isod.counters()["snapshot_sequence"] > 0, "the start went by the snapshot")
         isod.wait(lambda: told(isod, ".done"), "the page goes out after the start")
         isod.wait(lambda: {n["state"] for n in isod.ask("notifications")} == {"delivered"}, "and is known to be out")
         same_as_ledger(isod, "after the page")
