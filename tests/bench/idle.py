@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from harness import BUILD, Isod, main  # noqa: E402
 
 IDLE, ROUNDS = int(os.environ.get("IDLE", 10000)), int(os.environ.get("ROUNDS", 3))
-FRAMES, BYTES, CONNECTIONS = int(os.environ.get("FRAMES", 600000)), 137, 8
+FRAMES, BYTES, CONNECTIONS, PIECE = int(os.environ.get("FRAMES", 600000)), 137, 8, 65536
 LIMITS = "limits:\n  peer_connections_max: unlimited\n  peer_connects: unlimited\n  handshakes: unlimited\n"
 
 
@@ -21,7 +21,7 @@ def program(name, isod, *arguments):
 def rate(isod):
     """Messages a second until all are matched."""
     before, begin = isod.detected(), time.monotonic()
-    subprocess.run(program("load_stream", isod, CONNECTIONS, FRAMES, BYTES), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(program("load_stream", isod, CONNECTIONS, FRAMES, BYTES, PIECE), stdout=subprocess.DEVNULL, check=True)
     isod.wait(lambda: isod.detected() - before >= FRAMES, "the stream is matched")
     return FRAMES / (time.monotonic() - begin)
 

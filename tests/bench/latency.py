@@ -15,7 +15,7 @@ from harness import BUILD, TOP, Isod, main  # noqa: E402
 
 PROBES, PAUSE = int(os.environ.get("PROBES", 300)), float(os.environ.get("SECONDS", 0.05))
 LOADS = (10, 50, 90)
-BYTES, CONNECTIONS, FRAMES = 137, 4, int(os.environ.get("FRAMES", 600000))
+BYTES, CONNECTIONS, PIECE, FRAMES = 137, 4, 65536, int(os.environ.get("FRAMES", 600000))
 MARK = "latency-probe"
 
 # Further incidents of one rule in an hour would fold into one: more would be a storm.
@@ -75,7 +75,7 @@ class Bench:
 
     def load(self, frames, rate=0):
         return subprocess.Popen([os.path.join(BUILD, "bench", "load_stream"), "127.0.0.1", str(self.isod.port("tls")),
-                                 str(CONNECTIONS), str(frames), str(BYTES), "tls", str(rate)], stdout=subprocess.PIPE)
+                                 str(CONNECTIONS), str(frames), str(BYTES), str(PIECE), str(int(rate))], stdout=subprocess.PIPE)
 
     def fastest(self):
         """What it can take, found out with the same stream: until all is matched, not only sent."""

@@ -1,8 +1,8 @@
-/* A syslog sender over TLS or TCP as cheap as one can be: the frames (traffic.h) are made beforehand, with their octet
+/* A syslog sender over TLS as cheap as one can be: the frames (traffic.h) are made beforehand, with their octet
  * counts (RFC 6587 §3.4.1), and each connection sends its share of them, in writes of PIECE bytes or, if that is less, of
  * one message: what is written at once becomes one TLS record, or several full ones.
  *
- *   load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp|tls] [RATE]
+ *   load_stream HOST PORT CONNECTIONS FRAMES BYTES PIECE [RATE]
  *
  * prints "BYTES SECONDS": of messages, and until all was taken. RATE: messages a second in all, as evenly as it can; none:
  * as fast as the receiver lets it.
@@ -112,14 +112,6 @@ static void take_frames(const struct pool *p, struct peer *c, size_t piece)
 		c->next = 0;
 }
 
-static ssize_t give(struct peer *c, const char *p, size_t n)
-{
-	if (c->tls)
-		return tls_write(c->tls, p, n);
-	ssize_t r = send(c->fd, p, n, MSG_NOSIGNAL);
-	return r < 0 ? -errno : r;
-}
-
 /* True at the end of what the server says. */
 static bool listen_to(struct peer *c)
 {
@@ -127,9 +119,9 @@ static bool listen_to(struct peer *c)
 	ssize_t n;
 
 	do {
-		n = c->tls ? tls_read(c->tls, in, sizeof(in)) : recv(c->fd, in, sizeof(in), 0);
+		n = tls_read(c->tls, in, sizeof(in));
 	} while (n > 0);
-	return c->tls ? n != -EAGAIN : n == 0 || errno != EAGAIN;
+	return n != -EAGAIN;
 }
 
 /* Sends what the socket takes. */
@@ -142,7 +134,7 @@ static void work(const struct pool *p, struct peer *c)
 			return; /* none is due */
 		if (c->at == c->end)
 			break;
-		ssize_t n = give(c, p->text.p + c->at, c->end - c->at);
+		ssize_t n = tls_write(c->tls, p->text.p + c->at, c->end - c->at);
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
@@ -153,8 +145,7 @@ static void work(const struct pool *p, struct peer *c)
 		c->at += (size_t)n;
 	}
 	if (!c->shut) {
-		if (c->tls)
-			tls_shutdown(c->tls);
+		tls_shutdown(c->tls);
 		shutdown(c->fd, SHUT_WR);
 		c->shut = true;
 	}
@@ -204,8 +195,6 @@ static void connect_to(struct peer *c, const char *host, const char *port, struc
 	if (connect(c->fd, (struct sockaddr *)&sa, length) < 0)
 		die(address);
 	fcntl(c->fd, F_SETFL, O_NONBLOCK);
-	if (!tls)
-		return;
 	c->tls = tls_new(tls, c->fd, NULL);
 	while ((r = tls_handshake(c->tls)) == -EAGAIN) {
 		struct pollfd p = {.fd = c->fd,
@@ -227,7 +216,7 @@ int main(int argc, char **argv)
 
 	if (argc < 7) {
 		fprintf(stderr,
-		        "usage: load_stream HOST PORT CONNECTIONS FRAMES BYTES [tcp|tls] [RATE]\n");
+		        "usage: load_stream HOST PORT CONNECTIONS FRAMES BYTES PIECE [RATE]\n");
 		return 2;
 	}
 	size_t count = strtoul(argv[3], NULL, 10);
@@ -237,9 +226,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	pool.piece = strtoul(argv[6], NULL, 10);
 	fill_pool(&pool, strtoul(argv[5], NULL, 10));
-	bool plain = argc > 6 && strcmp(argv[6], "tcp") == 0;
 	uint64_t rate = argc > 7 ? strtoull(argv[7], NULL, 10) : 0;
-	if (!plain && tls_context_new(false, &settings, &tls, error, sizeof(error)) < 0)
+	if (tls_context_new(false, &settings, &tls, error, sizeof(error)) < 0)
 		die(error);
 	for (size_t i = 0; i < count; i++) {
 		peers[i].left = frames / count + (i < frames % count);
